@@ -1,0 +1,25 @@
+/* Time: a monotonic clock for durations, UTC text for people. */
+#ifndef LOCKSTEP_CORE_CLOCK_H
+#define LOCKSTEP_CORE_CLOCK_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Seconds on the monotonic clock; only differences mean anything.  Local, any thread. */
+double clock_now_s(void);
+
+/* Sleep for `seconds`; wakes early only on a signal.  Local. */
+void clock_sleep_s(double seconds);
+
+enum { CLOCK_TEXT_BYTES = 32 };
+
+/* UTC now, "2026-11-25T03:40:00Z", into out[CLOCK_TEXT_BYTES].  Local. */
+void clock_utc_text(char *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

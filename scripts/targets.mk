@@ -1,0 +1,1 @@
+# Targets that are not compilation: set-up, tests, demo, lint, benchmarks.

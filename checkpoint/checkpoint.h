@@ -1,0 +1,122 @@
+/* Sharded checkpoints: RUN/checkpoints/step-000001200/shard-0003-of-0008.h5 and manifest.json,
+ * written last.
+ *
+ * A checkpoint without a manifest does not exist.  What is stored is the logical state: named
+ * float32 arrays over the flat parameter space ("weights", "moment1", "moment2", "ema"), the
+ * parameter table, each parameter's own Adam step count, the step, the resolved config and the list
+ * of skipped draws.  A rank stores one contiguous range of each array, aligned to CHECKPOINT_BLOCK
+ * elements; ranges over any number of shards give the same logical state, and the digest is
+ * computed over blocks on that fixed grid and summed, so that it does not depend on how the state
+ * is sharded. */
+#ifndef LOCKSTEP_CHECKPOINT_CHECKPOINT_H
+#define LOCKSTEP_CHECKPOINT_CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/hash.h"
+#include "core/status.h"
+
+enum { CHECKPOINT_BLOCK = 16384, CHECKPOINT_ARRAYS_MAX = 8, CHECKPOINT_NAME_BYTES = 64 };
+
+/* One logical array.  `data` is host memory that holds elements [offset, offset + count) of
+ * `total`; borrowed. */
+struct checkpoint_array {
+    const char *name;
+    float *data;
+    int64_t offset, count, total;
+};
+
+/* A parameter of the table; text borrowed. */
+struct checkpoint_parameter {
+    const char *name; /* as in the public code, with "encoder." or "predictor." before it */
+    int64_t offset, count;
+    int dimensions;
+    int64_t shape[5];
+    int64_t adam_step; /* updates this parameter has had */
+};
+
+struct checkpoint_state {
+    int64_t step; /* finished steps */
+    struct checkpoint_parameter *parameters;
+    int parameter_count;
+    struct checkpoint_array arrays[CHECKPOINT_ARRAYS_MAX];
+    int array_count;
+    const char *config_yaml; /* resolved config */
+    const char *facts_json;  /* further facts (threads, instruction set, world size, dataset
+                                fingerprints ...) */
+    const int64_t *skipped;  /* draws passed over */
+    int skipped_count;
+};
+
+/* What rank 0 needs of each shard for the manifest: fixed size, to be gathered. */
+struct checkpoint_shard_facts {
+    int32_t shard, of;
+    uint64_t bytes;
+    struct hash128 checksum; /* of the file */
+    struct hash128 digest;   /* sum of this shard's block hashes */
+};
+
+/* Range of a shard: blocks are dealt out evenly, in order.  Local. */
+void checkpoint_range(int64_t *offset, int64_t *count, int64_t total, int shard, int of);
+
+/* Write this rank's shard durably under `folder` (RUN/checkpoints), as
+ * STEP-FOLDER.epoch-E.partial/shard-...: no reader takes it yet.
+ *
+ * Local (every rank calls it).  Errors: LS_CHECKPOINT with the cause; nothing but leftovers of the
+ * partial folder remain. */
+ls_status checkpoint_shard_write(struct checkpoint_shard_facts *out, const char *folder,
+                                 const struct checkpoint_state *state, int shard, int of,
+                                 int64_t run_epoch) LS_MUST_CHECK;
+
+/* Commit: write manifest.json, rename the folder to its final name, move `latest`.  Rank 0, after
+ * every rank's shard is durable. Errors: LS_CHECKPOINT. */
+ls_status checkpoint_commit(const char *folder, const struct checkpoint_state *state,
+                            const struct checkpoint_shard_facts *facts, int of,
+                            int64_t run_epoch) LS_MUST_CHECK;
+
+/* Remove all but the newest `keep_last` checkpoints and the milestones (every `milestone_steps`, 0:
+ * none), and partial folders of other saves.  Never removes the newest good one.  Rank 0.  Errors:
+ * LS_CHECKPOINT (training goes on). */
+ls_status checkpoint_retain(const char *folder, int keep_last,
+                            int64_t milestone_steps) LS_MUST_CHECK;
+
+/* An existing checkpoint, its manifest read and checked.  Fields are owned by the handle. */
+struct checkpoint;
+struct checkpoint_info {
+    int64_t step;
+    int64_t run_epoch;
+    int shard_count;
+    struct hash128 digest;
+    const struct checkpoint_parameter *parameters;
+    int parameter_count;
+    const char *config_yaml;
+    const char *facts_json;
+    const int64_t *skipped;
+    int skipped_count;
+    const char *path;
+};
+
+/* Open one checkpoint folder (or `latest`).  Local.  Errors: LS_CHECKPOINT naming what is missing
+ * or damaged. */
+ls_status checkpoint_open(struct checkpoint **out, const char *path) LS_MUST_CHECK;
+
+/* Open the newest checkpoint under RUN/checkpoints whose manifest and shard sizes and checksums are
+ * good, passing over damaged ones with a log_warn that names the damage.  LS_EOF when there is
+ * none.  Local. */
+ls_status checkpoint_open_newest(struct checkpoint **out, const char *folder) LS_MUST_CHECK;
+void checkpoint_close(struct checkpoint **checkpoint);
+const struct checkpoint_info *checkpoint_info(const struct checkpoint *checkpoint);
+
+/* Read elements [array->offset, +count) of the array `array->name` into array->data, from whichever
+ * shards hold them. Local.  Errors: LS_CHECKPOINT. */
+ls_status checkpoint_read(const struct checkpoint *checkpoint,
+                          const struct checkpoint_array *array) LS_MUST_CHECK;
+
+/* Check every checksum of every shard.  Calls `report` with one line for each damage. LS_CHECKPOINT
+ * when there was any.  Local. */
+ls_status checkpoint_verify(const char *path, void (*report)(void *context, const char *line),
+                            void *context) LS_MUST_CHECK;
+
+#endif

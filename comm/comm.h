@@ -1,0 +1,78 @@
+/* Collectives between the workers of a run.  Filled by MPI (comm/mpi.c) and, between GPUs, by NCCL.
+ *
+ * One progress thread a process owns every MPI call after comm_open (MPI_THREAD_SERIALIZED): MPI
+ * makes no progress by itself while the rank computes.  Callers queue requests and wait with a
+ * deadline.  All requests of a group are executed in the order in which they were queued, which
+ * must be the same on every rank. */
+#ifndef LOCKSTEP_COMM_COMM_H
+#define LOCKSTEP_COMM_COMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/status.h"
+
+struct comm_group;
+struct comm_request;
+
+struct comm_options {
+    double timeout_s; /* deadline of every wait; 0: 600 s */
+};
+
+/* Join the job.  Collective over the job.  Errors: LS_COMM. */
+ls_status comm_open(struct comm_group **out, const struct comm_options *options) LS_MUST_CHECK;
+
+/* Agreed end: finalize.  Collective; only after comm_agree said LS_OK or all leave for the same
+ * reason. */
+void comm_close(struct comm_group **group);
+
+/* End every process of the job with `exit_code`, at once; never returns.  Local. */
+_Noreturn void comm_abort(struct comm_group *group, int exit_code);
+
+int comm_rank(const struct comm_group *group);
+int comm_size(const struct comm_group *group);
+int comm_local_rank(const struct comm_group *group); /* among the ranks of this node */
+int comm_local_size(const struct comm_group *group);
+
+/* Deadline of the waits that follow.  Local. */
+void comm_set_timeout(struct comm_group *group, double timeout_s);
+
+/* Queue an in-place sum over ranks of float32 `data[count]` in host memory; returns at once. `data`
+ * must stay untouched until comm_wait.  The order of the summation depends only on count and size:
+ * repeats are bit-equal. Collective over group.  Errors: LS_NOMEM. */
+ls_status comm_sum_start(struct comm_group *group, struct comm_request **out, float *data,
+                         int64_t count) LS_MUST_CHECK;
+
+/* Wait for a request and free it (sets *request NULL).  Local.  Errors: LS_TIMEOUT naming
+ * collective and bytes, LS_COMM. */
+ls_status comm_wait(struct comm_group *group, struct comm_request **request) LS_MUST_CHECK;
+
+/* Every rank's `bytes` bytes, in rank order, into all[size * bytes].  Blocks.  Collective over
+ * group. */
+ls_status comm_exchange(struct comm_group *group, const void *mine, size_t bytes,
+                        void *all) LS_MUST_CHECK;
+
+/* In-place sum of doubles, added in rank order on every rank alike.  Blocks.  Collective over
+ * group. */
+ls_status comm_sum_f64(struct comm_group *group, double *values, int64_t count) LS_MUST_CHECK;
+
+/* `bytes` bytes from `root` to all.  Blocks.  Collective over group. */
+ls_status comm_broadcast(struct comm_group *group, void *data, size_t bytes,
+                         int root) LS_MUST_CHECK;
+
+ls_status comm_barrier(struct comm_group *group) LS_MUST_CHECK;
+
+/* Agreement point: every rank brings its status; all get LS_OK, or the worst status with the text
+ * of the first rank that had it
+ * ("rank 3: ...").  Blocks.  Collective over group. */
+ls_status comm_agree(struct comm_group *group, ls_status mine) LS_MUST_CHECK;
+
+/* Seconds that requests of comm_sum_start were in flight, and bytes, since the last call.  Local.
+ */
+struct comm_counters {
+    double busy_s;
+    int64_t bytes;
+};
+struct comm_counters comm_counters(struct comm_group *group);
+
+#endif

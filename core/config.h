@@ -1,0 +1,166 @@
+/* The configuration of a run: the public V-JEPA 2 YAML schema plus a few keys of ours
+ * (docs/config.md).
+ *
+ * One table in core/config_table.c {path, type, field, default, range, help} drives parsing, --set,
+ * the dump and docs.  The struct is filled once and then only read. */
+#ifndef LOCKSTEP_CORE_CONFIG_H
+#define LOCKSTEP_CORE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum config_dtype { CONFIG_FLOAT32, CONFIG_BFLOAT16 };
+enum config_sampling { CONFIG_SAMPLING_FRAMES, CONFIG_SAMPLING_TIMESTAMPS };
+enum config_optimizer_state { CONFIG_REPLICATED, CONFIG_SHARDED };
+enum config_device { CONFIG_DEVICE_AUTO, CONFIG_DEVICE_CPU, CONFIG_DEVICE_CUDA };
+
+enum { CONFIG_MASK_GROUPS_MAX = 8 };
+
+struct config_dataset {
+    char *path;          /* a packed dataset (folder) or a `path label` list */
+    double weight;       /* as written; NaN when the config gives no weights */
+    int frames_per_clip; /* entry of dataset_fpcs */
+};
+
+struct config_mask {
+    int num_blocks;
+    double spatial_scale[2];
+    double temporal_scale[2];
+    double aspect_ratio[2];
+    double max_temporal_keep;
+    int max_keep; /* 0: null in the file, no limit */
+    bool full_complement;
+    bool pred_full_complement;
+    bool inv_block;
+};
+
+struct config_data {
+    struct config_dataset *datasets;
+    int dataset_count;
+    bool weighted;   /* datasets_weights given: draw with replacement */
+    int batch_size;  /* clips a micro-batch */
+    int crop_height; /* pixels; crop_size S gives S x S, [H, W] gives both */
+    int crop_width;
+    int patch_size;   /* pixels */
+    int tubelet_size; /* frames */
+    double fps;       /* target frames/s of a clip; 0: every frame (frame step 1) */
+    int frame_step;   /* 0: from fps */
+    int num_workers;  /* decode threads a rank */
+    enum config_sampling sampling;
+    double max_bad_share; /* share of failed draws above which a run stops */
+    char *packed_folder;  /* where lists are packed to; NULL: RUN/datasets */
+};
+
+struct config_augmentation {
+    double random_resize_scale[2];
+    double random_resize_aspect_ratio[2];
+    bool auto_augment; /* refused when true */
+    bool motion_shift;
+    double reprob;
+    bool horizontal_flip;
+};
+
+struct config_model {
+    char *model_name; /* vit_tiny ... vit_gigantic_xformers, or "custom" with the four keys below */
+    int embed_dim, depth, num_heads;
+    double mlp_ratio;
+    double init_std; /* encoder and predictor */
+    int pred_embed_dim, pred_depth, pred_num_heads;
+    double pred_mlp_ratio;
+    int num_mask_tokens; /* mask groups x datasets */
+    bool use_mask_tokens, zero_init_mask_tokens, use_rope, uniform_power;
+    bool use_activation_checkpointing;
+    bool use_silu, wide_silu; /* refused when use_silu is true */
+};
+
+struct config_optimization {
+    double lr, start_lr, final_lr;
+    double weight_decay, final_weight_decay;
+    double ema[2];
+    double beta1, beta2, eps;
+    double grad_clip; /* 0: off */
+    int epochs;
+    int ipe; /* steps an epoch, resolved (never 0) */
+    double ipe_scale;
+    double warmup; /* epochs, as in the file */
+    bool is_anneal, resume_anneal;
+    char *anneal_ckpt; /* NULL when absent */
+    enum config_optimizer_state optimizer_state;
+    /* Resolved from the above, or from our keys `steps` and `warmup_steps`. */
+    int64_t total_steps;  /* epochs * ipe */
+    int64_t warmup_steps; /* int(warmup * ipe) */
+    int64_t
+        schedule_steps; /* int(ipe_scale * epochs * ipe): T_max of learning rate, decay and EMA */
+};
+
+struct config_meta {
+    enum config_dtype dtype;
+    int eval_freq;       /* steps between target_rank figures */
+    int save_every_freq; /* epochs between milestones, public; 0: none */
+    int save_freq_steps; /* steps between saves, ours */
+    int keep_last;       /* newest checkpoints kept */
+    int64_t seed;
+    bool load_checkpoint;
+    char *read_checkpoint; /* NULL when absent */
+};
+
+struct config_run { /* `lockstep:` section, ours: how it is run, never what is computed */
+    enum config_device device;
+    int threads; /* compute threads a worker; 0: cores / local ranks */
+    double start_timeout_s, step_timeout_s, save_timeout_s;
+    int max_restarts;
+    int min_workers;
+    int audit_freq; /* steps; 0: off */
+    int bucket_mb;  /* gradient bucket, MiB */
+    int prefetch;   /* micro-batches decoded ahead */
+    int max_bad_steps;
+};
+
+struct config {
+    char *source; /* file it was read from */
+    char *app;
+    char *folder; /* the run folder */
+    int nodes, tasks_per_node, cpus_per_task;
+    char *mem_per_gpu;
+    int micro_batches; /* M = nodes * tasks_per_node */
+    struct config_data data;
+    struct config_augmentation data_aug;
+    double loss_exp;
+    struct config_mask masks[CONFIG_MASK_GROUPS_MAX];
+    int mask_count;
+    struct config_meta meta;
+    struct config_model model;
+    struct config_optimization optimization;
+    struct config_run run;
+};
+
+/* Read, check and resolve a config.
+ *
+ *   path          YAML file
+ *   overrides     `key.path=value` texts from --set, applied in order; borrowed
+ *   out           owned by the caller: config_close
+ *
+ * Local.  Errors: LS_USAGE with one line "FILE:LINE: key: what is wrong, what is allowed (nearest
+ * known key: ...)"; LS_IO when it cannot be read.  Ignored keys are logged once, at info level. */
+ls_status config_open(struct config **out, const char *path, const char *const *overrides,
+                      int override_count) LS_MUST_CHECK;
+void config_close(struct config **config);
+
+/* The resolved config as YAML that config_open reads back to the same struct; owned by the caller.
+ * Local. */
+ls_status config_dump(char **out, const struct config *config) LS_MUST_CHECK;
+
+/* The part of the config that determines results (not folder, threads, device, timeouts), as a
+ * hash: what ranks and resumes compare.  Local. */
+ls_status config_fingerprint(uint64_t *out, const struct config *config) LS_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,147 @@
+/* V-JEPA 2: context encoder, predictor, EMA target encoder, loss, backward and update, on one
+ * device.
+ *
+ * A micro-batch of B clips with G mask groups runs as: target encoder on all tokens (last block:
+ * predicted positions only), layer norm without gain; context encoder on the context tokens of all
+ * groups as one ragged batch of G * B sequences (masked patches are never embedded); predictor on
+ * context + mask tokens of all groups as one ragged batch; loss; backward. All memory is laid out
+ * by jepa_open; nothing is allocated afterwards. */
+#ifndef LOCKSTEP_MODEL_JEPA_H
+#define LOCKSTEP_MODEL_JEPA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/config.h"
+#include "core/status.h"
+#include "model/ops.h"
+#include "model/parameters.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct jepa;
+
+struct jepa_options {
+    struct model_shape shape;
+    enum op_dtype dtype;            /* of products and activations */
+    int clips;                      /* B */
+    int frames;                     /* largest T */
+    int height, width;              /* pixels */
+    int groups;                     /* mask groups */
+    int max_context, max_predicted; /* tokens of a sequence; 0: all tokens of a clip */
+    double loss_exponent;
+    double beta1, beta2, eps;
+    bool activation_checkpointing;
+    bool whole_target; /* compute all target tokens, for jepa_output */
+    bool float_clips;  /* clips come as normalised float32 [B, 3, T, H, W] (golden files) */
+};
+
+/* One micro-batch; borrowed for the call. */
+struct jepa_batch {
+    const void *pixels; /* host: uint8 [B, T, H, W, 3], or float32 when float_clips */
+    int clips, frames;
+    int mask_token; /* which mask token: index of the frames-per-clip group */
+    const int32_t *context[CONFIG_MASK_GROUPS_MAX];   /* [B, context_count[g]] token numbers */
+    const int32_t *predicted[CONFIG_MASK_GROUPS_MAX]; /* [B, predicted_count[g]] */
+    int context_count[CONFIG_MASK_GROUPS_MAX];
+    int predicted_count[CONFIG_MASK_GROUPS_MAX];
+};
+
+/* A range of the gradient is final and lies in host-visible memory (gradient of jepa_state_host)
+ * until the next jepa_begin_step.  Called from
+ * inside jepa_micro_batch, from the end of the flat space to its front. */
+typedef ls_status (*jepa_gradient_ready)(void *context, int64_t offset, int64_t count);
+
+struct jepa_result {                           /* sums over the micro-batches of the step so far */
+    double loss;                               /* mean over groups, times micro_batch_weight */
+    double group_loss[CONFIG_MASK_GROUPS_MAX]; /* likewise */
+    double flops;        /* model FLOPs of products and attention, from true token counts */
+    int64_t target_rows; /* predicted tokens, over all groups: rows behind the statistics */
+};
+
+/* Allocate everything.  `ops` and `device` are borrowed for the life of the model.  Local.  Errors:
+ * LS_USAGE, LS_NOMEM, LS_DEVICE. */
+ls_status jepa_open(struct jepa **out, const struct jepa_options *options,
+                    const struct op_table *ops, struct op_device *device) LS_MUST_CHECK;
+void jepa_close(struct jepa **jepa);
+
+const struct parameters *jepa_parameters(const struct jepa *jepa);
+
+/* Bytes by purpose, for the memory plan. */
+struct jepa_memory {
+    int64_t weights, gradient, moments, ema, activations, workspace;
+};
+struct jepa_memory jepa_memory(const struct jepa *jepa);
+
+/* Start a step: zero gradient and sums.  Local. */
+ls_status jepa_begin_step(struct jepa *jepa) LS_MUST_CHECK;
+
+/* Forward and backward of one micro-batch; adds `micro_batch_weight` (1/M) times its gradient.
+ * `ready` is given with the last micro-batch of the rank's step (NULL otherwise).  Local. */
+ls_status jepa_micro_batch(struct jepa *jepa, const struct jepa_batch *batch,
+                           double micro_batch_weight, jepa_gradient_ready ready,
+                           void *ready_context) LS_MUST_CHECK;
+
+/* Results of the step so far.  Local; waits for the device. */
+ls_status jepa_result(struct jepa *jepa, struct jepa_result *out) LS_MUST_CHECK;
+
+/* Host view of the flat gradient, where the all-reduce works in place.  On the CPU it is the
+ * gradient itself. */
+float *jepa_gradient_host(struct jepa *jepa);
+
+/* After the all-reduce: L2 norm of the gradient (over all ranks alike).  Local. */
+ls_status jepa_gradient_norm(struct jepa *jepa, double *out) LS_MUST_CHECK;
+
+struct jepa_update {
+    double lr, weight_decay, ema_keep;
+    double gradient_scale; /* 1, or the clipping factor */
+};
+/* AdamW and EMA over the whole flat space.  Parameters without gradient in this step (unused mask
+ * tokens) are left alone, weight decay included.  Local. */
+ls_status jepa_update(struct jepa *jepa, const struct jepa_update *update) LS_MUST_CHECK;
+
+/* Feature statistics of the step's tokens on this rank, to be summed over ranks: [4 * dim + 1]
+ * doubles laid out as target sum, target square sum, prediction sum, prediction unit sum (dim
+ * each), then the row count. jepa_statistics_count gives the length. */
+int64_t jepa_statistics_count(const struct jepa *jepa);
+ls_status jepa_statistics(struct jepa *jepa, double *out) LS_MUST_CHECK;
+/* From the summed statistics: mean over channels of the standard deviation of target features; mean
+ * cosine between predictions and their mean. */
+void jepa_statistics_reduce(const struct jepa *jepa, const double *summed, double *target_std,
+                            double *prediction_cosine);
+/* Ask that this step also gathers the targets' second moments [dim, dim] (before its first
+ * micro-batch). */
+ls_status jepa_want_gram(struct jepa *jepa) LS_MUST_CHECK;
+ls_status jepa_gram(struct jepa *jepa, float *out) LS_MUST_CHECK;
+/* Participation ratio (tr C)^2 / tr(C^2) of the covariance, from summed gram and statistics. */
+double jepa_target_rank(const struct jepa *jepa, const double *summed, const float *gram);
+
+/* State for checkpoints, golden files and tests: host copies in and out.  Arrays: weights, moment1,
+ * moment2 [flat_count], ema [encoder_count]; a NULL array is passed over.  adam_steps [parameter
+ * count].  Local. */
+struct jepa_state {
+    float *weights, *moment1, *moment2, *ema;
+    int64_t *adam_steps;
+    int64_t offset, count; /* the range of the flat space that the arrays hold (ema: its part below
+                              encoder_count) */
+};
+ls_status jepa_state_download(struct jepa *jepa, const struct jepa_state *state) LS_MUST_CHECK;
+ls_status jepa_state_upload(struct jepa *jepa, const struct jepa_state *state) LS_MUST_CHECK;
+
+/* Fresh state: initial weights from the seed, EMA equal to them, moments and step counts 0.  Local.
+ */
+ls_status jepa_initialize(struct jepa *jepa, uint64_t seed) LS_MUST_CHECK;
+
+/* For golden files: the last micro-batch's outputs as float32 in host memory.  which: target before
+ * and after the last norm (all tokens: only when opened with `whole_target`), context and
+ * prediction of group g.  Shapes [B, K, dim]. */
+enum jepa_output { JEPA_TARGET_RAW, JEPA_TARGET_NORM, JEPA_CONTEXT, JEPA_PREDICTION };
+ls_status jepa_output(struct jepa *jepa, enum jepa_output which, int group,
+                      float *out) LS_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -10,12 +10,10 @@ MAKEFLAGS += --no-builtin-rules
 
 VARIANT ?= release
 JOBS ?= $(shell nproc)
-ifeq ($(VARIANT),release)
-B := build
-else
-B := build/$(VARIANT)
-endif
-O := $(if $(filter release,$(VARIANT)),build/release,$(B))/obj
+BUILD ?= build
+B := $(BUILD)$(if $(filter-out release,$(VARIANT)),/$(VARIANT))
+O := $(BUILD)/$(VARIANT)/obj
+SHARED ?= ../shared
 
 CC ?= gcc
 ifeq ($(origin CC),default)
@@ -79,7 +77,7 @@ help: ## this list
 .PHONY: help
 
 clean: ## remove build/
-	rm -rf build
+	rm -rf $(BUILD)
 .PHONY: clean
 
 include scripts/targets.mk

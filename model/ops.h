@@ -81,7 +81,7 @@ struct op_update_piece {
     int64_t offset, count; /* in the flat space, inside the range */
     bool decay;
     bool ema; /* the piece is part of the encoder: has a target copy at the same offset */
-    float first_correction,
+    double first_correction,
         second_correction; /* 1 - beta1^t, 1 - beta2^t of this parameter's own step count t */
 };
 
@@ -95,9 +95,10 @@ struct op_update {
     const float *gradient_dev;
     void *weights_compute_dev,
         *ema_compute_dev; /* bf16 copies to refresh, or NULL with float32 compute */
-    float lr, weight_decay, beta1, beta2, eps;
-    float ema_keep;       /* share of the old target kept */
-    float gradient_scale; /* multiplies the gradient first (clipping) */
+    /* Double, because 1 - beta2 and 1 - ema_keep of float32 numbers are wrong by 1e-5 and more. */
+    double lr, weight_decay, beta1, beta2, eps;
+    double ema_keep;       /* share of the old target kept */
+    double gradient_scale; /* multiplies the gradient first (clipping) */
 };
 
 struct op_device;

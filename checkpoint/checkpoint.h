@@ -50,12 +50,20 @@ struct checkpoint_state {
     int skipped_count;
 };
 
-/* What rank 0 needs of each shard for the manifest: fixed size, to be gathered. */
+/* Where one array's range lies in a shard file: bytes from the file's start. */
+struct checkpoint_extent {
+    int64_t offset, count; /* elements of the array */
+    uint64_t data_at;      /* float32, little-endian */
+    uint64_t table_at;     /* block hashes, (low, high) pairs of uint64 */
+};
+
+/* What rank 0 needs of each shard for the manifest: fixed size, to be gathered as bytes. */
 struct checkpoint_shard_facts {
     int32_t shard, of;
     uint64_t bytes;
-    struct hash128 checksum; /* of the file */
-    struct hash128 digest;   /* sum of this shard's block hashes */
+    struct hash128 checksum;                                 /* of the file */
+    struct hash128 digest;                                   /* sum of this shard's block hashes */
+    struct checkpoint_extent extents[CHECKPOINT_ARRAYS_MAX]; /* in the state's order of arrays */
 };
 
 /* Range of a shard: blocks are dealt out evenly, in order.  Local. */
@@ -64,8 +72,10 @@ void checkpoint_range(int64_t *offset, int64_t *count, int64_t total, int shard,
 /* Write this rank's shard durably under `folder` (RUN/checkpoints), as
  * STEP-FOLDER.epoch-E.partial/shard-...: no reader takes it yet.
  *
- * Local (every rank calls it).  Errors: LS_CHECKPOINT with the cause; nothing but leftovers of the
- * partial folder remain. */
+ * Local (every rank calls it).  It touches only `state`, files and, for a moment, HDF5: a
+ * background thread may run it on a staging copy while training goes on, as long as no other thread
+ * of the process uses HDF5 (which is not thread-safe here; an opened dataset uses none).  Errors:
+ * LS_CHECKPOINT with the cause; nothing but leftovers of the partial folder remain. */
 ls_status checkpoint_shard_write(struct checkpoint_shard_facts *out, const char *folder,
                                  const struct checkpoint_state *state, int shard, int of,
                                  int64_t run_epoch) LS_MUST_CHECK;
@@ -77,10 +87,20 @@ ls_status checkpoint_commit(const char *folder, const struct checkpoint_state *s
                             int64_t run_epoch) LS_MUST_CHECK;
 
 /* Remove all but the newest `keep_last` checkpoints and the milestones (every `milestone_steps`, 0:
- * none), and partial folders of other saves.  Never removes the newest good one.  Rank 0.  Errors:
- * LS_CHECKPOINT (training goes on). */
-ls_status checkpoint_retain(const char *folder, int keep_last,
-                            int64_t milestone_steps) LS_MUST_CHECK;
+ * none), and partial folders of earlier saves.  Never removes the newest good one: nothing goes
+ * before a newer one was read back and found good.  Rank 0, after checkpoint_commit; `run_epoch` is
+ * the caller's, and an epoch that was taken over removes nothing.  Errors: LS_CHECKPOINT (training
+ * goes on). */
+ls_status checkpoint_retain(const char *folder, int keep_last, int64_t milestone_steps,
+                            int64_t run_epoch) LS_MUST_CHECK;
+
+/* Record that `run_epoch` goes on from the checkpoint of `step` (-1: from nothing).  Later commits
+ * of older epochs are refused, and what they still write beyond that step is no checkpoint for
+ * readers: after a split brain nobody takes the old workers' state for the run's.
+ *
+ * Rank 0, once, between checkpoint_open_newest and the first step.  Errors: LS_CHECKPOINT; also
+ * when a newer epoch has already taken over. */
+ls_status checkpoint_take_over(const char *folder, int64_t run_epoch, int64_t step) LS_MUST_CHECK;
 
 /* An existing checkpoint, its manifest read and checked.  Fields are owned by the handle. */
 struct checkpoint;
@@ -91,26 +111,32 @@ struct checkpoint_info {
     struct hash128 digest;
     const struct checkpoint_parameter *parameters;
     int parameter_count;
+    struct checkpoint_array arrays[CHECKPOINT_ARRAYS_MAX]; /* name and total; data NULL */
+    int array_count;
     const char *config_yaml;
     const char *facts_json;
     const int64_t *skipped;
     int skipped_count;
-    const char *path;
+    uint64_t bytes;   /* of all shards */
+    const char *path; /* of the folder, links resolved */
 };
 
-/* Open one checkpoint folder (or `latest`).  Local.  Errors: LS_CHECKPOINT naming what is missing
- * or damaged. */
+/* Open one checkpoint folder (or `latest`): reads and checks the manifest and the shards' sizes.
+ * Local.  Errors: LS_CHECKPOINT naming what is missing or damaged. */
 ls_status checkpoint_open(struct checkpoint **out, const char *path) LS_MUST_CHECK;
 
 /* Open the newest checkpoint under RUN/checkpoints whose manifest and shard sizes and checksums are
- * good, passing over damaged ones with a log_warn that names the damage.  LS_EOF when there is
- * none.  Local. */
+ * good, passing over damaged ones with a log_warn that names the damage.  Reads every byte of it:
+ * rank 0 does this and broadcasts info->path, the others use checkpoint_open (checkpoint_read
+ * checks what it reads).  Local.  Errors: LS_EOF when there is no checkpoint (record says so),
+ * LS_CHECKPOINT when there are some and none is good. */
 ls_status checkpoint_open_newest(struct checkpoint **out, const char *folder) LS_MUST_CHECK;
 void checkpoint_close(struct checkpoint **checkpoint);
 const struct checkpoint_info *checkpoint_info(const struct checkpoint *checkpoint);
 
 /* Read elements [array->offset, +count) of the array `array->name` into array->data, from whichever
- * shards hold them. Local.  Errors: LS_CHECKPOINT. */
+ * shards hold them; reads the blocks that the range touches and no more, and checks their hashes.
+ * Local, any thread.  Errors: LS_CHECKPOINT; also when array->total is not the stored one. */
 ls_status checkpoint_read(const struct checkpoint *checkpoint,
                           const struct checkpoint_array *array) LS_MUST_CHECK;
 

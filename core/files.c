@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/fault.h"
+
 ls_status core_alloc_bytes(void **out, size_t count, size_t bytes)
 {
     void *memory = calloc(count > 0 ? count : 1, bytes);
@@ -44,7 +46,7 @@ ls_status files_read(char **out, size_t *out_bytes, const char *path, size_t lim
     ls_status st = LS_OK;
     char *data = NULL;
     struct stat info;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = fault_point("open") != 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0 || fstat(file, &info) != 0) {
         st = io_failure(path, "open");
         goto done;
@@ -75,7 +77,7 @@ ls_status files_write_all(int file, const void *data, size_t bytes, const char *
 {
     const char *next = data;
     while (bytes > 0) {
-        ssize_t written = write(file, next, bytes);
+        ssize_t written = fault_point("write") != 0 ? -1 : write(file, next, bytes);
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
@@ -90,7 +92,7 @@ ls_status files_read_at(int file, void *out, size_t bytes, uint64_t offset, cons
 {
     char *next = out;
     while (bytes > 0) {
-        ssize_t got = pread(file, next, bytes, (off_t)offset);
+        ssize_t got = fault_point("read") != 0 ? -1 : pread(file, next, bytes, (off_t)offset);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -111,7 +113,7 @@ ls_status files_sync(const char *path)
     if (file < 0)
         return io_failure(path, "open");
     ls_status st = LS_OK;
-    if (fsync(file) != 0)
+    if (fault_point("fsync") != 0 || fsync(file) != 0)
         st = io_failure(path, "fsync");
     (void)close(file);
     return st;
@@ -132,7 +134,7 @@ ls_status files_rename(const char *from, const char *to)
 {
     ls_status st = LS_OK;
     char *folder = NULL;
-    if (rename(from, to) != 0) {
+    if (fault_point("rename") != 0 || rename(from, to) != 0) {
         st = io_failure(to, "rename to");
         goto done;
     }
@@ -149,13 +151,15 @@ ls_status files_replace(const char *path, const void *data, size_t bytes)
     char *beside = NULL;
     int file = -1;
     LS_TRY(core_format(&beside, "%s.tmp-%ld", path, (long)getpid()));
-    file = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    file = fault_point("create") != 0
+               ? -1
+               : open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (file < 0) {
         st = io_failure(beside, "create");
         goto done;
     }
     LS_TRY(files_write_all(file, data, bytes, beside));
-    if (fsync(file) != 0) {
+    if (fault_point("fsync") != 0 || fsync(file) != 0) {
         st = io_failure(beside, "fsync");
         goto done;
     }
@@ -185,7 +189,7 @@ ls_status files_make_folder(const char *path)
         if (*c != '/' && !end)
             continue;
         *c = '\0';
-        if (mkdir(copy, 0777) != 0 && (errno != EEXIST || !files_is_folder(copy))) {
+        if ((fault_point("mkdir") != 0 || mkdir(copy, 0777) != 0) && !files_is_folder(copy)) {
             st = io_failure(copy, "make folder");
             goto done;
         }
@@ -201,6 +205,8 @@ done:
 ls_status files_remove(const char *path)
 {
     struct stat info;
+    if (fault_point("remove") != 0)
+        return io_failure(path, "remove");
     if (lstat(path, &info) != 0)
         return errno == ENOENT ? LS_OK : io_failure(path, "look at");
     if (!S_ISDIR(info.st_mode))

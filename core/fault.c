@@ -1,0 +1,44 @@
+/* One armed fault a process; the counter is atomic because background writers pass points too. */
+#include "core/fault.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+static _Atomic int armed = FAULT_OFF;
+static _Atomic int64_t passed;
+static const char *armed_site;
+static int64_t armed_nth;
+static int armed_error;
+
+void fault_arm(enum fault_action action, const char *site, int64_t nth, int error)
+{
+    armed_site = site;
+    armed_nth = nth;
+    armed_error = error;
+    atomic_store(&passed, 0);
+    atomic_store(&armed, (int)action);
+}
+
+int64_t fault_count(void)
+{
+    return atomic_load(&passed);
+}
+
+int fault_point(const char *site)
+{
+    int action = atomic_load_explicit(&armed, memory_order_acquire);
+    if (action == FAULT_OFF || (armed_site != NULL && strcmp(armed_site, site) != 0))
+        return 0;
+    int64_t number = atomic_fetch_add(&passed, 1) + 1;
+    if (action == FAULT_KILL && number == armed_nth)
+        (void)raise(SIGKILL);
+    bool fails = (action == FAULT_FAIL && number == armed_nth) ||
+                 (action == FAULT_FAIL_FOR_GOOD && number >= armed_nth);
+    if (fails)
+        errno = armed_error;
+    return fails ? armed_error : 0;
+}

@@ -1,0 +1,28 @@
+/* Fault points: places where the outside world can fail (open, write, fsync, rename ...), which
+ * tests make fail or die at, one after the other.  Nothing happens unless a test has armed them;
+ * then the cost of a point is one atomic load. */
+#ifndef LOCKSTEP_CORE_FAULT_H
+#define LOCKSTEP_CORE_FAULT_H
+
+#include <stdint.h>
+
+enum fault_action {
+    FAULT_OFF,
+    FAULT_COUNT,         /* only count the points that are passed */
+    FAULT_FAIL,          /* the nth point fails with `error` */
+    FAULT_FAIL_FOR_GOOD, /* the nth and every later one */
+    FAULT_KILL           /* the process gets SIGKILL at the nth point */
+};
+
+/* Arm the points called `site` (NULL: all), counting from 1.  Static text.  Local, before the
+ * threads that pass points. */
+void fault_arm(enum fault_action action, const char *site, int64_t nth, int error);
+
+/* Points passed since fault_arm.  Local. */
+int64_t fault_count(void);
+
+/* Called where something can fail: 0, or the errno value to fail with (errno is set too).  Local,
+ * any thread. */
+int fault_point(const char *site);
+
+#endif

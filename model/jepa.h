@@ -40,7 +40,7 @@ struct jepa_options {
 
 /* One micro-batch; borrowed for the call. */
 struct jepa_batch {
-    const void *pixels; /* host: uint8 [B, T, H, W, 3], or float32 when float_clips */
+    const void *pixels; /* host: uint8 [clips, T, H, W, 3], or float32 when float_clips */
     int clips, frames;
     int mask_token; /* which mask token: index of the frames-per-clip group */
     const int32_t *context[CONFIG_MASK_GROUPS_MAX];   /* [B, context_count[g]] token numbers */
@@ -88,8 +88,15 @@ ls_status jepa_micro_batch(struct jepa *jepa, const struct jepa_batch *batch,
 ls_status jepa_result(struct jepa *jepa, struct jepa_result *out) LS_MUST_CHECK;
 
 /* Host view of the flat gradient, where the all-reduce works in place.  On the CPU it is the
- * gradient itself. */
+ * gradient itself; elsewhere a pinned copy that is filled range by range before each `ready` call
+ * (which may do nothing) and taken back by jepa_gradient_norm and jepa_update. */
 float *jepa_gradient_host(struct jepa *jepa);
+
+/* Mask tokens that had a gradient in this step, a bit each.  The optimizer leaves the others alone,
+ * so all ranks must agree: with several frames-per-clip groups in one run, set the union over ranks
+ * before jepa_update.  Local. */
+uint64_t jepa_mask_tokens_used(const struct jepa *jepa);
+void jepa_mask_tokens_set(struct jepa *jepa, uint64_t used);
 
 /* After the all-reduce: L2 norm of the gradient (over all ranks alike).  Local. */
 ls_status jepa_gradient_norm(struct jepa *jepa, double *out) LS_MUST_CHECK;

@@ -105,6 +105,10 @@ struct op_device;
 
 struct op_table {
     const char *name; /* "cpu", "cuda" */
+    bool host_memory; /* device memory can be read and written by the host at any time, and host
+                       * pointers can stand where device pointers are asked for (the CPU) */
+    int row_multiple; /* rows of activation matrices are padded to a multiple of this; 1 on the CPU
+                       */
 
     /* Memory.  `allocate` gives device memory aligned to 256 bytes, filled with zero; host_allocate
      * gives memory that uploads are fast from.  upload/download are queued; the host side must stay

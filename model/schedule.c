@@ -15,7 +15,8 @@ static double share(int64_t step, int64_t of)
 
 static double linear(double from, double to, double progress)
 {
-    return from + progress * (to - from);
+    /* The end exactly: from + (to - from) may be an ulp off. */
+    return progress < 1.0 ? from + progress * (to - from) : to;
 }
 
 static double cosine(double from, double to, double progress)

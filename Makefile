@@ -20,6 +20,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 pkg = $(shell pkg-config $(1) $(2) 2>/dev/null)
+PACKAGES := ompi-c hdf5 libavformat libavcodec libavutil libswscale yaml-0.1 libcjson libxxhash
 quote = '$(subst ','\'',$(1))'
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes
@@ -49,6 +50,8 @@ libs_data := $(call pkg,--libs,libavformat libavcodec libavutil libswscale hdf5)
 libs_checkpoint := $(call pkg,--libs,hdf5)
 libs_comm := $(call pkg,--libs,ompi-c)
 libs_model := -ldnnl
+libs_tests := $(call pkg,--libs,cmocka)
+all_libs := $(libs_model) $(libs_comm) $(libs_data) $(libs_checkpoint) $(libs_core) -lm
 
 LAYERS := core data checkpoint comm model worker launcher
 sources = $(wildcard $(1)/*.c) $(if $(filter model,$(1)),$(wildcard model/cpu/*.c))
@@ -73,7 +76,7 @@ benches: $(BENCHES)
 .PHONY: all programs tests benches
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile scripts/targets.mk
 .PHONY: help
 
 clean: ## remove build/
@@ -82,9 +85,13 @@ clean: ## remove build/
 
 include scripts/targets.mk
 
-# A change of flags rebuilds: the stamp's text is the flags.
-FLAGS_TEXT := $(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL)
+# A change of flags rebuilds: the stamp's text is the flags.  Without the libraries' packages nothing would
+# compile, so that is said here instead of by a hundred missing headers.
+FLAGS_TEXT := $(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(cflags_data) $(cflags_comm) $(cflags_core) $(cflags_tests) $(all_libs)
 $(O)/flags: FORCE
+	@pkg-config --exists $(PACKAGES) || { \
+	    echo "make: these are needed and pkg-config does not know all of them: $(PACKAGES)" >&2; \
+	    echo "make: run 'make setup' to install what is missing; 'make config' shows what was found" >&2; exit 1; }
 	@mkdir -p $(@D)
 	@printf '%s\n' $(call quote,$(FLAGS_TEXT)) | cmp -s - $@ || printf '%s\n' $(call quote,$(FLAGS_TEXT)) > $@
 FORCE:
@@ -94,23 +101,18 @@ $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(cflags_$(call layer_of,$<)) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# One library a folder.  Its list of objects is a prerequisite too, so that a file that went leaves no object behind.
 define library
-$(O)/lib$(1).a: $(filter-out $(PROGRAM_MAINS),$(call objects,$(1)))
+$(O)/lib$(1).list: FORCE
 	@mkdir -p $$(@D)
+	@printf '%s\n' $(2) | cmp -s - $$@ || printf '%s\n' $(2) > $$@
+$(O)/lib$(1).a: $(2) $(O)/lib$(1).list
 	@rm -f $$@
 	ar rcs $$@ $$(filter %.o,$$^)
 endef
-$(foreach layer,$(LAYERS),$(eval $(call library,$(layer))))
-$(O)/libreference.a: $(patsubst %.c,$(O)/%.o,$(wildcard tests/reference/*.c))
-	@mkdir -p $(@D)
-	@rm -f $@
-	ar rcs $@ $(filter %.o,$^)
-$(O)/libsupport.a: $(patsubst %.c,$(O)/%.o,$(wildcard tests/support/*.c))
-	@mkdir -p $(@D)
-	@rm -f $@
-	ar rcs $@ $(filter %.o,$^)
+$(foreach layer,$(LAYERS),$(eval $(call library,$(layer),$(filter-out $(PROGRAM_MAINS),$(call objects,$(layer))))))
+$(foreach part,reference support,$(eval $(call library,$(part),$(patsubst %.c,$(O)/%.o,$(wildcard tests/$(part)/*.c)))))
 
-all_libs := $(libs_model) $(libs_comm) $(libs_data) $(libs_checkpoint) $(libs_core) -lm
 $(B)/lockstep: $(O)/launcher/main.o $(foreach l,$(LAUNCHER_LIBS),$(call LIBRARY,$(l)))
 	$(LINK) $(libs_data) $(libs_checkpoint) $(libs_core) -lm
 $(B)/lockstep-worker: $(O)/worker/main.o $(foreach l,$(WORKER_LIBS),$(call LIBRARY,$(l)))
@@ -119,7 +121,7 @@ $(B)/golden: $(patsubst %.c,$(O)/%.o,$(wildcard tests/golden_program/*.c)) $(for
 	$(LINK) $(all_libs)
 $(B)/tests/%: $(O)/tests/unit/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
-	$(LINK) $(call pkg,--libs,cmocka) $(all_libs)
+	$(LINK) $(libs_tests) $(all_libs)
 $(B)/tools/%: $(O)/tests/tools/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
 	$(LINK) $(all_libs)
@@ -128,4 +130,4 @@ $(B)/benchmarks/%: $(O)/benchmarks/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(
 	$(LINK) $(all_libs)
 .SECONDARY:
 
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+-include $(shell find $(O) $(BUILD)/lint -name '*.d' 2>/dev/null)

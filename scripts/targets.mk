@@ -1,1 +1,54 @@
-# Targets that are not compilation: set-up, tests, demo, lint, benchmarks.
+# Targets that are not compilation: set-up, tests, demo, checks, benchmarks.
+
+# `make -j` of these targets decides itself how many jobs; a -j of the caller is kept.
+PARALLEL = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
+
+setup: ## install the missing Debian packages (does nothing when none is missing)
+	@scripts/setup.sh
+config: ## which compilers and libraries can be used, and why not
+	@CC='$(CC)' CUDA='$(CUDA)' scripts/probe.sh
+.PHONY: setup config
+# CUDA=0 keeps a CUDA compiler that is there out of the build.
+CUDA ?= auto
+
+demo: ## a first run, start to end: videos, packing, training, stop and resume (VIDEOS=DIR takes yours)
+	@scripts/setup.sh build
+	+@$(PARALLEL) -s programs
+	@BUILD='$(BUILD)' scripts/demo.sh $(call quote,$(VIDEOS))
+test: ## all tests: unit, several processes, ASan + UBSan, TSan
+	@scripts/setup.sh build test
+	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh
+test-asan: ## the unit tests under ASan + UBSan only
+	@scripts/setup.sh build test
+	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh asan
+.PHONY: demo test test-asan
+
+bench: ## measure this machine: step time, operators
+	@scripts/setup.sh build
+	+@$(PARALLEL) -s programs benches
+	@BUILD='$(BUILD)' scripts/bench.sh
+.PHONY: bench
+
+# One stamp a file, so that what has not changed is not checked again; its .d names the headers it was checked with.
+CHECKED_FOLDERS := $(LAYERS) tests benchmarks scripts
+C_FILES := $(shell find $(CHECKED_FOLDERS) -name '*.[ch]' 2>/dev/null | sort)
+CUDA_FILES := $(shell find $(CHECKED_FOLDERS) -name '*.cu' -o -name '*.cuh' 2>/dev/null | sort)
+SHELL_FILES := $(shell find scripts tests slurm -name '*.sh' 2>/dev/null | sort) .ci/run
+LINT := $(BUILD)/lint
+LINT_STAMPS := $(patsubst %,$(LINT)/%.ok,$(C_FILES) $(CUDA_FILES))
+
+lint: layers ## format, clang-tidy, cppcheck, layers, shellcheck; only what changed since the last time
+	@scripts/setup.sh build lint
+	@shellcheck $(SHELL_FILES)
+	+@$(PARALLEL) -k $(LINT_STAMPS)
+layers: ## who includes whom, and file sizes
+	@scripts/layers.sh
+format: ## clang-format all C and CUDA files
+	@clang-format -i $(C_FILES) $(CUDA_FILES)
+.PHONY: lint layers format
+
+$(LINT)/%.ok: % scripts/lint_file.sh .clang-tidy .clang-format
+	@mkdir -p $(@D)
+	@scripts/lint_file.sh $< -std=gnu17 -fopenmp $(CPPFLAGS) $(cflags_$(call layer_of,$<))
+	@case $< in *.c) $(CC) -MM -MP -MT $@ -MF $(LINT)/$*.d $(CPPFLAGS) $(cflags_$(call layer_of,$<)) $< ;; esac
+	@touch $@

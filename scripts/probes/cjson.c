@@ -1,0 +1,8 @@
+#include <cjson/cJSON.h>
+#include <stdio.h>
+
+int main(void)
+{
+    puts(cJSON_Version());
+    return 0;
+}

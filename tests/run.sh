@@ -1,0 +1,191 @@
+#!/usr/bin/env bash
+# Builds and runs the tests and ends with one line, `N passed, N failed, N skipped`.
+#
+#   tests/run.sh [PART...]     parts: release asan tsan shell; default: all four
+#
+# Environment: ONLY=PATTERN runs the tests whose name matches it; TEST_JOBS how many at a time (2);
+# BUILD, SHARED, MAKE as the Makefile passes them.
+#
+# release   every tests/unit/test_*.c
+# asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer
+# tsan      those listed in tests/tsan.txt under ThreadSanitizer
+# shell     tests/e2e/*.sh, run from the root of the project: exit 0 passed, 77 skipped, else failed.  A line
+#           `# timeout: SECONDS` sets a limit other than 300, `# alone` keeps other tests away while it runs.
+#
+# A shell test gets BUILD (build folder), SHARED (test data, may be absent), TMPDIR (its own, removed afterwards).
+# Every case of a unit test counts, and one that was running when its program died counts as failed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+BUILD=${BUILD:-build}
+SHARED=${SHARED:-../shared}
+MAKE=${MAKE:-make -j$(nproc)}
+ONLY=${ONLY:-}
+TEST_JOBS=${TEST_JOBS:-2}
+LOGS=$BUILD/test-logs
+export BUILD SHARED LOGS
+
+# Several ranks share the cores here, and the user may be root (a container).
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
+export OMP_WAIT_POLICY=passive
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0
+export UBSAN_OPTIONS=print_stacktrace=1
+export LSAN_OPTIONS=suppressions=$PWD/tests/support/leaks.supp:print_suppressions=0
+export TSAN_OPTIONS=suppressions=$PWD/tests/support/races.supp:halt_on_error=1
+
+limit_of() { # PART NAME
+    case $1 in
+    release) echo 60 ;;
+    asan) echo 180 ;;
+    tsan) echo 180 ;;
+    shell) sed -n 's/^# timeout: \([0-9]*\)$/\1/p' "tests/e2e/$2.sh" | grep . || echo 300 ;;
+    esac
+}
+
+program_of() { # PART NAME
+    case $1 in
+    release) echo "$BUILD/tests/$2" ;;
+    asan | tsan) echo "$BUILD/$1/tests/$2" ;;
+    shell) echo "tests/e2e/$2.sh" ;;
+    esac
+}
+
+# Run one test and leave "PASSED FAILED SKIPPED SECONDS" in its .result.
+run_one() { # PART/NAME
+    local part=${1%%/*} name=${1#*/} limit status begin passed=0 failed=0 skipped=0
+    local log=$LOGS/$part/$name
+    limit=$(limit_of "$part" "$name")
+    begin=$(date +%s.%N)
+    mkdir -p "$TESTS_TMP/$part-$name"
+    TMPDIR=$TESTS_TMP/$part-$name timeout --kill-after=10 "$limit" "$(program_of "$part" "$name")" \
+        >"$log.out" 2>"$log.err" </dev/null
+    status=$?
+    rm -rf "${TESTS_TMP:?}/$part-$name"
+    if [ "$part" = shell ]; then
+        case $status in
+        0) passed=1 ;;
+        77) skipped=1 ;;
+        *) failed=1 ;;
+        esac
+    else
+        passed=$(grep -c '^\[       OK \] ' "$log.out")
+        skipped=$(grep -c '^\[  SKIPPED \] ' "$log.out")
+        failed=$(($(grep -c '^\[ RUN      \] ' "$log.out") - passed - skipped))
+        # Died outside of a case, or ran none.
+        if [ "$failed" = 0 ] && { [ "$status" != 0 ] || [ $((passed + skipped)) = 0 ]; }; then
+            failed=1
+        fi
+    fi
+    if [ "$failed" != 0 ]; then
+        case $status in
+        124 | 137) echo "(not done after $limit s)" >>"$log.err" ;;
+        *) echo "(exit status $status)" >>"$log.err" ;;
+        esac
+    fi
+    echo "$passed $failed $skipped $(date +%s.%N | awk -v b="$begin" '{ printf "%.1f", $1 - b }')" >"$log.result"
+    if [ "$failed" != 0 ]; then
+        { # one write, so that two failing tests do not mix
+            echo "FAILED $part/$name; its output:"
+            tail -n 60 "$log.out" "$log.err" 2>&1 | sed 's/^/    /'
+        } >"$log.report"
+        cat "$log.report"
+    fi
+}
+
+if [ "${1-}" = --one ]; then
+    run_one "$2"
+    exit 0
+fi
+
+finish() { # PASSED FAILED SKIPPED
+    echo "$1 passed, $2 failed, $3 skipped"
+    [ "$2" = 0 ]
+    exit
+}
+
+build() { # VARIANT TARGET...
+    local log=$LOGS/build-$1.log
+    echo "building ($1)"
+    # shellcheck disable=SC2086 # MAKE is a command with arguments
+    if ! $MAKE VARIANT="$1" BUILD="$BUILD" "${@:2}" >"$log" 2>&1; then
+        echo "FAILED build-$1; its output:"
+        { grep -E -A 6 'error|warning|\*\*\*' "$log" || cat "$log"; } | head -n 60 | sed 's/^/    /'
+        finish 0 1 0
+    fi
+    grep -E -A 6 'warning:' "$log" | head -n 40
+}
+
+names() { # files
+    local file
+    for file in "$@"; do
+        file=${file##*/}
+        file=${file%.*}
+        if [ -z "$ONLY" ] || [[ $file =~ $ONLY ]]; then
+            echo "$file"
+        fi
+    done
+}
+
+shopt -s nullglob
+rm -rf "$LOGS"
+mkdir -p "$LOGS"
+LOGS=$(cd "$LOGS" && pwd)
+TESTS_TMP=$(mktemp -d /tmp/lockstep-test.XXXXXX)
+export LOGS TESTS_TMP
+trap 'rm -rf "$TESTS_TMP"' EXIT
+trap 'exit 130' INT TERM
+
+parts=${*:-release asan tsan shell}
+together=()
+alone=()
+for part in $parts; do
+    mkdir -p "$LOGS/$part"
+    case $part in
+    release | asan)
+        mapfile -t found < <(names tests/unit/test_*.c)
+        build "$part" tests
+        ;;
+    tsan)
+        mapfile -t listed < <(grep -v '^#' tests/tsan.txt)
+        mapfile -t found < <(names "${listed[@]}")
+        [ ${#found[@]} = 0 ] || build tsan "${found[@]/#/$BUILD/tsan/tests/}"
+        ;;
+    shell)
+        mapfile -t found < <(names tests/e2e/*.sh)
+        build release programs tests
+        ;;
+    *)
+        echo "run.sh: no part is called '$part' (release asan tsan shell)" >&2
+        exit 2
+        ;;
+    esac
+    for name in "${found[@]}"; do
+        if [ "$part" = shell ] && grep -q '^# alone$' "tests/e2e/$name.sh"; then
+            alone+=("$part/$name")
+        else
+            together+=("$part/$name")
+        fi
+    done
+done
+
+echo "running $((${#together[@]} + ${#alone[@]})) test programs, $TEST_JOBS at a time; logs in ${LOGS#"$PWD"/}/"
+printf '%s\n' "${together[@]}" | xargs -r -n 1 -P "$TEST_JOBS" tests/run.sh --one
+printf '%s\n' "${alone[@]}" | xargs -r -n 1 tests/run.sh --one
+
+# What was skipped, with its reason where it gave one.
+for result in "$LOGS"/*/*.result; do
+    read -r _ _ skipped _ <"$result"
+    [ "$skipped" = 0 ] && continue
+    name=${result#"$LOGS"/}
+    name=${name%.result}
+    reason=$(grep -h -i -m 1 skip "${result%.result}.err" "${result%.result}.out" | grep -v '^\[' | head -n 1)
+    echo "skipped $name ($skipped)${reason:+: $reason}"
+done
+for result in "$LOGS"/*/*.result; do
+    echo "$(cat "$result") ${result#"$LOGS"/}"
+done | sort -k4 -nr >"$LOGS/times.txt"
+read -r passed failed skipped < <(awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$LOGS/times.txt")
+# A test program that left no result was lost.
+lost=$((${#together[@]} + ${#alone[@]} - $(find "$LOGS" -name '*.result' | wc -l)))
+finish "$passed" $((failed + lost)) "$skipped"

@@ -44,6 +44,7 @@ cflags_launcher := $(call pkg,--cflags,libcjson)
 cflags_worker := $(call pkg,--cflags,libcjson)
 cflags_tests := $(cflags_data) $(cflags_core) $(call pkg,--cflags,cmocka)
 cflags_benchmarks := $(cflags_data) $(cflags_core)
+cflags_scripts := $(cflags_tests) $(cflags_comm)
 
 libs_core := $(call pkg,--libs,yaml-0.1 libcjson libxxhash)
 libs_data := $(call pkg,--libs,libavformat libavcodec libavutil libswscale hdf5)

@@ -37,8 +37,10 @@ typedef enum ls_status {
 #define LS_PRINTF(text, first)
 #endif
 
-/* Record a failure and evaluate to its code:  st = LS_FAIL(LS_IO, "%s: cannot open", path); */
-#define LS_FAIL(code, ...) status_fail((code), __FILE__, __LINE__, __VA_ARGS__)
+/* Record a failure and evaluate to its code:  st = LS_FAIL(LS_IO, "%s: cannot open", path);
+ * The code is repeated as the macro's value, so that compilers and analysers see what is returned.
+ */
+#define LS_FAIL(code, ...) ((void)status_fail((code), __FILE__, __LINE__, __VA_ARGS__), (code))
 
 /* Call, and on anything but LS_OK append this place to the record and jump to `done` with `st` set.
  * The only macro of the project that changes control flow; the function has a variable `st` and a

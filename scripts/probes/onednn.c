@@ -5,7 +5,7 @@ int main(void)
 {
     const dnnl_version_t *version = dnnl_version();
     if (version->cpu_runtime != DNNL_RUNTIME_OMP) {
-        fputs("built without OpenMP\n", stderr);
+        (void)fputs("built without OpenMP\n", stderr);
         return 1;
     }
     printf("%d.%d.%d\n", version->major, version->minor, version->patch);

@@ -1,0 +1,125 @@
+/* Gradient buckets over comm_sum_start.
+ *
+ * A bucket is complete when as many elements as it has were reported: ranges never overlap, so a
+ * count is enough.  Buckets are queued in their own order, from the end of the gradient: a bucket
+ * that is complete early waits for those before it, so that ranks whose ranges come in different
+ * orders still queue the same sums. */
+#include "comm/buckets.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "core/files.h"
+
+struct bucket {
+    int64_t offset, count;
+    int64_t reported; /* elements of this step */
+    struct comm_request *request;
+};
+
+struct comm_buckets {
+    struct comm_group *group;
+    float *gradient;
+    int64_t count;
+    int64_t width; /* elements of every bucket but the last, which is at the front */
+    struct bucket *buckets;
+    int64_t bucket_count;
+    int64_t queued; /* buckets [0, queued) are with the group */
+};
+
+ls_status comm_buckets_open(struct comm_buckets **out, struct comm_group *group, float *gradient,
+                            int64_t count, int64_t bucket_bytes)
+{
+    ls_status st = LS_OK;
+    struct comm_buckets *buckets = NULL;
+    int64_t width = bucket_bytes / (int64_t)sizeof *gradient;
+    if (count < 1 || width < 1)
+        return LS_FAIL(LS_USAGE, "buckets of %" PRId64 " bytes for %" PRId64 " elements",
+                       bucket_bytes, count);
+    LS_TRY(core_alloc(&buckets, 1));
+    buckets->group = group;
+    buckets->gradient = gradient;
+    buckets->count = count;
+    buckets->width = width;
+    buckets->bucket_count = (count + width - 1) / width;
+    LS_TRY(core_alloc(&buckets->buckets, buckets->bucket_count));
+    for (int64_t i = 0; i < buckets->bucket_count; i++) {
+        int64_t end = count - i * width;
+        struct bucket *bucket = &buckets->buckets[i];
+        bucket->offset = end > width ? end - width : 0;
+        bucket->count = end - bucket->offset;
+    }
+    *out = buckets;
+    buckets = NULL;
+done:
+    comm_buckets_close(&buckets);
+    return st;
+}
+
+void comm_buckets_close(struct comm_buckets **buckets)
+{
+    if (*buckets == NULL)
+        return;
+    free((*buckets)->buckets);
+    free(*buckets);
+    *buckets = NULL;
+}
+
+void comm_buckets_begin(struct comm_buckets *buckets)
+{
+    for (int64_t i = 0; i < buckets->bucket_count; i++)
+        buckets->buckets[i].reported = 0;
+    buckets->queued = 0;
+}
+
+static ls_status queue_complete(struct comm_buckets *buckets)
+{
+    ls_status st = LS_OK;
+    while (buckets->queued < buckets->bucket_count) {
+        struct bucket *bucket = &buckets->buckets[buckets->queued];
+        if (bucket->reported < bucket->count)
+            break;
+        LS_TRY(comm_sum_start(buckets->group, &bucket->request, buckets->gradient + bucket->offset,
+                              bucket->count));
+        buckets->queued++;
+    }
+done:
+    return st;
+}
+
+ls_status comm_buckets_ready(struct comm_buckets *buckets, int64_t offset, int64_t count)
+{
+    if (offset < 0 || count < 0 || offset > buckets->count - count)
+        return LS_FAIL(LS_USAGE,
+                       "range [%" PRId64 ", +%" PRId64 ") is outside of a gradient of %" PRId64,
+                       offset, count, buckets->count);
+    int64_t end = offset + count;
+    while (end > offset) {
+        struct bucket *bucket = &buckets->buckets[(buckets->count - end) / buckets->width];
+        int64_t begin = bucket->offset > offset ? bucket->offset : offset;
+        bucket->reported += end - begin;
+        if (bucket->reported > bucket->count)
+            return LS_FAIL(LS_USAGE,
+                           "gradient elements [%" PRId64 ", +%" PRId64 ") were reported twice",
+                           begin, end - begin);
+        end = begin;
+    }
+    return queue_complete(buckets);
+}
+
+ls_status comm_buckets_wait(struct comm_buckets *buckets)
+{
+    ls_status st = LS_OK;
+    if (buckets->queued < buckets->bucket_count) {
+        const struct bucket *bucket = &buckets->buckets[buckets->queued];
+        st = LS_FAIL(LS_USAGE,
+                     "only %" PRId64 " of %" PRId64 " gradient elements from %" PRId64
+                     " on were reported",
+                     bucket->reported, bucket->count, bucket->offset);
+        goto done;
+    }
+    for (int64_t i = 0; i < buckets->bucket_count; i++)
+        LS_TRY(comm_wait(buckets->group, &buckets->buckets[i].request));
+done:
+    return st;
+}

@@ -1,0 +1,351 @@
+/* The progress thread: the only one that calls MPI.
+ *
+ * A collective is point-to-point messages between all pairs of ranks, so that the thread knows
+ * which rank a collective waits for.  A sum is cut into pieces; of each piece every rank receives
+ * its slice from all others, adds the contributions in rank order and sends the result to all: 2 *
+ * (size - 1) / size of the bytes in each direction, which is the least an all-reduce can do, and an
+ * order of additions that depends on nothing but the ranks.  Several pieces are in flight, so that
+ * one is added while others travel.
+ *
+ * Nothing here spins: between two looks the thread sleeps, shortly when somebody waits, longer when
+ * the rank computes and needs the core. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "comm/internal.h"
+#include "core/clock.h"
+
+enum {
+    WAITED_FOR_SLEEP_NS = 20000,
+    IN_FLIGHT_SLEEP_NS = 100000,
+    IDLE_SLEEP_NS = 5000000, /* MPI may still hold messages that it called sent */
+    TAGS = 8192,             /* MPI guarantees tags up to 32767 */
+    OTHER_TAG = 2 * TAGS,
+    BLOCK = 2048 /* elements added at a time: two blocks stay in the first-level cache */
+};
+
+int64_t comm_slice(int64_t *first, int64_t count, int rank, int size)
+{
+    /* Slices start at multiples of 16 elements, a cache line. */
+    int64_t width = ((count + size - 1) / size + 15) / 16 * 16;
+    int64_t begin = width * rank < count ? width * rank : count;
+    int64_t end = begin + width < count ? begin + width : count;
+    *first = begin;
+    return end - begin;
+}
+
+static ls_status receive(struct comm_group *group, struct comm_slot *slot, void *to, size_t bytes,
+                         int from)
+{
+    if (bytes == 0)
+        return LS_OK;
+    slot->peers[slot->receives] = from;
+    slot->receives++;
+    return comm_check_mpi(MPI_Irecv(to, (int)bytes, MPI_BYTE, from, slot->tag, group->communicator,
+                                    &slot->requests[slot->total++]),
+                          "receive");
+}
+
+static ls_status send(struct comm_group *group, struct comm_slot *slot, const void *from,
+                      size_t bytes, int to)
+{
+    if (bytes == 0)
+        return LS_OK;
+    return comm_check_mpi(MPI_Isend(from, (int)bytes, MPI_BYTE, to, slot->tag, group->communicator,
+                                    &slot->requests[slot->total++]),
+                          "send");
+}
+
+/* Where the slice of this rank comes in from the `index`-th other rank. */
+static float *received_slice(const struct comm_slot *slot, int64_t width, int index)
+{
+    return slot->received + (size_t)(width * index);
+}
+
+/* Phase 0 of a sum's piece: my contribution to every owner, everybody's to my slice. */
+static ls_status scatter_piece(struct comm_group *group, struct comm_slot *slot)
+{
+    ls_status st = LS_OK;
+    float *piece = slot->request->data + slot->offset;
+    int64_t first = 0;
+    int64_t mine = comm_slice(&first, slot->count, group->rank, group->size);
+    int index = 0;
+    for (int r = 0; r < group->size; r++)
+        if (r != group->rank)
+            LS_TRY(receive(group, slot, received_slice(slot, mine, index++),
+                           (size_t)mine * sizeof *piece, r));
+    for (int step = 1; step < group->size; step++) {
+        int owner = (group->rank + step) % group->size; /* not all to one rank at a time */
+        int64_t theirs = comm_slice(&first, slot->count, owner, group->size);
+        LS_TRY(send(group, slot, piece + first, (size_t)theirs * sizeof *piece, owner));
+    }
+done:
+    return st;
+}
+
+/* Phase 1: my sums to all, everybody's into their slices. */
+static ls_status gather_piece(struct comm_group *group, struct comm_slot *slot)
+{
+    ls_status st = LS_OK;
+    float *piece = slot->request->data + slot->offset;
+    int64_t first = 0;
+    for (int r = 0; r < group->size; r++)
+        if (r != group->rank) {
+            int64_t theirs = comm_slice(&first, slot->count, r, group->size);
+            LS_TRY(receive(group, slot, piece + first, (size_t)theirs * sizeof *piece, r));
+        }
+    int64_t mine = comm_slice(&first, slot->count, group->rank, group->size);
+    for (int step = 1; step < group->size; step++)
+        LS_TRY(send(group, slot, piece + first, (size_t)mine * sizeof *piece,
+                    (group->rank + step) % group->size));
+done:
+    return st;
+}
+
+/* Add the contributions to my slice in rank order: float addition is not associative, and a resumed
+ * run must match bit for bit. */
+static void add_slice(const struct comm_group *group, struct comm_slot *slot)
+{
+    int64_t first = 0;
+    int64_t mine = comm_slice(&first, slot->count, group->rank, group->size);
+    float *own = slot->request->data + slot->offset + first;
+    for (int64_t begin = 0; begin < mine; begin += BLOCK) {
+        float sum[BLOCK];
+        int64_t count = mine - begin < BLOCK ? mine - begin : BLOCK;
+        int index = 0;
+        for (int r = 0; r < group->size; r++) {
+            const float *part = r == group->rank ? own : received_slice(slot, mine, index++);
+            if (r == 0) {
+                memcpy(sum, part + begin, (size_t)count * sizeof *sum);
+                continue;
+            }
+            for (int64_t i = 0; i < count; i++)
+                sum[i] += part[begin + i];
+        }
+        memcpy(own + begin, sum, (size_t)count * sizeof *sum);
+    }
+}
+
+static ls_status start_other(struct comm_group *group, struct comm_slot *slot)
+{
+    ls_status st = LS_OK;
+    struct comm_request *request = slot->request;
+    size_t bytes = request->bytes;
+    bool exchange = request->kind == COMM_EXCHANGE;
+    if (!exchange && group->rank != request->root)
+        return receive(group, slot, request->staging, bytes, request->root);
+    for (int r = 0; r < group->size && exchange; r++)
+        if (r != group->rank)
+            LS_TRY(receive(group, slot, request->staging + (size_t)r * bytes, bytes, r));
+    const char *mine = request->staging + (exchange ? (size_t)group->rank * bytes : 0);
+    for (int step = 1; step < group->size; step++)
+        LS_TRY(send(group, slot, mine, bytes, (group->rank + step) % group->size));
+done:
+    return st;
+}
+
+/* Take the next piece of the queue's first request into a free slot.  The mutex is held. */
+static void take_piece(struct comm_queue *queue, struct comm_slot *slot, int64_t *pieces)
+{
+    struct comm_request *request = queue->first;
+    bool sum = request->kind == COMM_SUM;
+    int64_t number = (*pieces)++ % TAGS;
+    slot->request = request;
+    slot->tag = sum ? (int)(2 * number) : (int)(OTHER_TAG + number);
+    slot->phase = 0;
+    slot->receives = slot->total = 0;
+    slot->offset = request->pieces_started * COMM_PIECE_ELEMENTS;
+    slot->count = request->count - slot->offset;
+    if (slot->count > COMM_PIECE_ELEMENTS)
+        slot->count = COMM_PIECE_ELEMENTS;
+    request->pieces_started++;
+    if (request->pieces_started == request->pieces) {
+        queue->first = request->next;
+        if (queue->first == NULL)
+            queue->last = NULL;
+        request->next = NULL;
+    }
+}
+
+static void finish_piece(struct comm_group *group, struct comm_slot *slot)
+{
+    struct comm_request *request = slot->request;
+    slot->request = NULL;
+    request->pieces_done++;
+    if (request->pieces_done < request->pieces)
+        return;
+    (void)pthread_mutex_lock(&group->mutex);
+    request->done = true;
+    if (request->kind == COMM_SUM) {
+        group->busy_bytes += comm_request_bytes(request);
+        group->sums_unfinished--;
+        if (group->sums_unfinished == 0)
+            group->busy_s += clock_now_s() - group->busy_since_s;
+    }
+    (void)pthread_cond_broadcast(&group->done);
+    (void)pthread_mutex_unlock(&group->mutex);
+}
+
+/* Look at a slot; `*moved` is set when something happened. */
+static ls_status advance_slot(struct comm_group *group, struct comm_slot *slot, bool *moved)
+{
+    ls_status st = LS_OK;
+    int all_there = 0;
+    if (slot->request == NULL)
+        return LS_OK;
+    LS_TRY(comm_check_mpi(MPI_Testall(slot->total, slot->requests, &all_there, MPI_STATUSES_IGNORE),
+                          "transfer"));
+    if (!all_there)
+        return LS_OK;
+    *moved = true;
+    if (slot->request->kind == COMM_SUM && slot->phase == 0) {
+        add_slice(group, slot);
+        slot->phase = 1;
+        slot->tag++;
+        slot->receives = slot->total = 0;
+        LS_TRY(gather_piece(group, slot));
+    } else {
+        finish_piece(group, slot);
+    }
+done:
+    return st;
+}
+
+/* Start what there is a free slot for. */
+static ls_status start_pieces(struct comm_group *group, bool *moved)
+{
+    ls_status st = LS_OK;
+    for (int i = 0; i <= COMM_SUM_SLOTS; i++) {
+        bool sums = i < COMM_SUM_SLOTS;
+        struct comm_slot *slot = sums ? &group->sum_slots[i] : &group->other_slot;
+        if (slot->request != NULL)
+            continue;
+        struct comm_queue *queue = sums ? &group->sums : &group->others;
+        (void)pthread_mutex_lock(&group->mutex);
+        if (queue->first != NULL)
+            take_piece(queue, slot, sums ? &group->sum_pieces : &group->other_pieces);
+        (void)pthread_mutex_unlock(&group->mutex);
+        if (slot->request == NULL)
+            continue;
+        *moved = true;
+        LS_TRY(sums ? scatter_piece(group, slot) : start_other(group, slot));
+    }
+done:
+    return st;
+}
+
+static bool in_flight(const struct comm_group *group)
+{
+    bool busy = group->other_slot.request != NULL;
+    for (int i = 0; i < COMM_SUM_SLOTS; i++)
+        busy = busy || group->sum_slots[i].request != NULL;
+    return busy;
+}
+
+/* Add the ranks that a slot still waits for to `missing[size]`. */
+static void mark_missing(const struct comm_slot *slot, bool *missing)
+{
+    for (int i = 0; slot->request != NULL && i < slot->receives; i++) {
+        int there = 1;
+        if (slot->requests[i] != MPI_REQUEST_NULL &&
+            MPI_Request_get_status(slot->requests[i], &there, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+            there = 1;
+        if (!there)
+            missing[slot->peers[i]] = true;
+    }
+}
+
+/* Write into group->missing which ranks the transfers in flight wait for. */
+static void explain(struct comm_group *group)
+{
+    char text[COMM_TEXT_BYTES] = "";
+    size_t used = 0;
+    bool *missing = calloc((size_t)group->size, sizeof *missing);
+    if (missing != NULL) {
+        mark_missing(&group->other_slot, missing);
+        for (int i = 0; i < COMM_SUM_SLOTS; i++)
+            mark_missing(&group->sum_slots[i], missing);
+        for (int r = 0; r < group->size && used < sizeof text - 16; r++)
+            if (missing[r])
+                used += (size_t)snprintf(text + used, sizeof text - used, "%s%d",
+                                         used > 0 ? ", " : "", r);
+    }
+    free(missing);
+    (void)pthread_mutex_lock(&group->mutex);
+    memcpy(group->missing, text, sizeof text);
+    group->explain = false;
+    (void)pthread_cond_broadcast(&group->done);
+    (void)pthread_mutex_unlock(&group->mutex);
+}
+
+/* Sleep until there may be something to do.  False when the thread is to end. */
+static bool rest(struct comm_group *group, bool failed, bool busy, bool moved)
+{
+    struct timespec until;
+    (void)pthread_mutex_lock(&group->mutex);
+    int abort_code = group->abort_code;
+    bool asked = group->explain;
+    bool queued = !failed && (group->sums.first != NULL || group->others.first != NULL);
+    long sleep_ns = group->waiters > 0 ? WAITED_FOR_SLEEP_NS : IN_FLIGHT_SLEEP_NS;
+    bool stop = group->stop;
+    if (!busy && !queued && !stop && !asked && abort_code < 0) {
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += IDLE_SLEEP_NS;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        (void)pthread_cond_timedwait(&group->wake, &group->mutex, &until);
+        sleep_ns = 0;
+    }
+    (void)pthread_mutex_unlock(&group->mutex);
+    if (abort_code >= 0)
+        (void)MPI_Abort(MPI_COMM_WORLD, abort_code);
+    if (asked)
+        explain(group);
+    if (busy && !moved && sleep_ns > 0)
+        (void)nanosleep(&(struct timespec){.tv_nsec = sleep_ns}, NULL);
+    return !stop;
+}
+
+static void break_group(struct comm_group *group, ls_status st)
+{
+    (void)pthread_mutex_lock(&group->mutex);
+    if (group->broken == LS_OK) {
+        group->broken = st;
+        (void)snprintf(group->broken_text, COMM_TEXT_BYTES, "%s", status_message());
+    }
+    (void)pthread_cond_broadcast(&group->done);
+    (void)pthread_mutex_unlock(&group->mutex);
+}
+
+void *comm_progress_run(void *argument)
+{
+    struct comm_group *group = argument;
+    bool failed = false;
+    (void)prctl(PR_SET_TIMERSLACK,
+                1000UL); /* ns; the default of 50 us would triple the short sleep */
+    for (bool running = true; running;) {
+        ls_status st = LS_OK;
+        bool moved = false;
+        if (!failed) {
+            st = start_pieces(group, &moved);
+            for (int i = 0; i < COMM_SUM_SLOTS && st == LS_OK; i++)
+                st = advance_slot(group, &group->sum_slots[i], &moved);
+            if (st == LS_OK)
+                st = advance_slot(group, &group->other_slot, &moved);
+        }
+        if (st != LS_OK) {
+            failed = true;
+            break_group(group, st);
+        }
+        bool busy = !failed && in_flight(group);
+        running = rest(group, failed, busy, moved);
+        if (!busy && !failed && group->size > 1) {
+            int flag = 0;
+            (void)MPI_Iprobe(MPI_ANY_SOURCE, 0, group->communicator, &flag, MPI_STATUS_IGNORE);
+        }
+    }
+    return NULL;
+}

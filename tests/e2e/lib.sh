@@ -1,0 +1,40 @@
+# Shell helpers of the end-to-end tests; sourced, with the repository's root as working folder.
+#
+# A test exits 0 (pass), 1 (fail) or 77 (skipped) and says why in one line.
+# BUILD: where the programs are.  SHARED: the folder of test videos and golden files.
+# shellcheck shell=bash
+
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+BUILD=${BUILD:-build}
+SHARED=${SHARED:-../shared}
+TEST_NAME=$(basename "$0" .sh)
+WORK=$(mktemp -d "${TMPDIR:-/tmp}/lockstep-$TEST_NAME.XXXXXX") || exit 1
+CLEANUP=()
+
+# Several ranks share few cores here; containers may forbid reading another process's memory.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
+export OMPI_MCA_plm_rsh_agent=${OMPI_MCA_plm_rsh_agent:-true} # no ssh is needed on one machine
+export OMP_WAIT_POLICY=passive
+
+finish() {
+    local command
+    for command in "${CLEANUP[@]}"; do eval "$command"; done
+    rm -rf "$WORK"
+}
+trap finish EXIT
+
+pass() { echo "$TEST_NAME: ok${1:+: $1}"; exit 0; }
+fail() { echo "$TEST_NAME: FAILED: $1"; exit 1; }
+skip() { echo "$TEST_NAME: skipped: $1"; exit 77; }
+
+need_program() { [ -x "$1" ] || fail "$1 is not built"; }
+need_shared() { [ -e "$SHARED/$1" ] || skip "$SHARED/$1 is not there"; }
+
+# ranks N SECONDS COMMAND...: run under mpirun with a time limit.
+ranks() {
+    local count=$1 limit=$2
+    shift 2
+    timeout -k 5 "$limit" mpirun --quiet --oversubscribe -n "$count" "$@"
+}

@@ -1,0 +1,433 @@
+/* Checks of comm/ that need several ranks; tests/e2e/comm.sh and comm_hidden.sh run it under
+ * mpirun.
+ *
+ *     comm_check sums|buckets|agree          every rank exits 0, or prints what is wrong and exits 1
+ *     comm_check timeout|killed|abort        rank 1 misbehaves; the others must leave by themselves
+ *     comm_check speed MIB REPEATS           time and bytes/s of an all-reduce
+ *     comm_check hidden MIB COMPUTE_MS       share of an all-reduce that a computing rank waits for
+ */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/buckets.h"
+#include "comm/comm.h"
+#include "core/clock.h"
+#include "core/files.h"
+#include "core/hash.h"
+#include "core/log.h"
+#include "core/random.h"
+
+enum { REPEATS = 20 };
+
+/* Element `i` of rank `rank`'s contribution: values of very different size, so that another order
+ * of additions gives other bits. */
+static float contribution(int rank, int64_t i)
+{
+    struct random_stream stream;
+    random_open(&stream, 7, RANDOM_TEST, (uint64_t)i, (uint32_t)rank, 0);
+    double magnitude = random_uniform(&stream, -6, 6);
+    return (float)(random_uniform(&stream, -1, 1) * pow(10.0, magnitude));
+}
+
+static void fill(float *data, int64_t count, int rank)
+{
+    for (int64_t i = 0; i < count; i++)
+        data[i] = contribution(rank, i);
+}
+
+/* Compare with the serial sum in double: each of size - 1 additions may round by half an ulp of the
+ * sum of magnitudes. */
+static ls_status compare_with_serial(const struct comm_group *group, const float *sum,
+                                     int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double serial = 0;
+        double magnitude = 0;
+        float in_order = contribution(0, i);
+        for (int r = 0; r < comm_size(group); r++) {
+            float part = contribution(r, i);
+            serial += part;
+            magnitude += fabs((double)part);
+            if (r > 0)
+                in_order += part;
+        }
+        double bound = comm_size(group) * 0x1p-24 * magnitude;
+        if (!(fabs(sum[i] - serial) <= bound))
+            return LS_FAIL(LS_FAILED, "element %lld of %lld: %.9g, serial sum %.17g, bound %g",
+                           (long long)i, (long long)count, (double)sum[i], serial, bound);
+        if (sum[i] != in_order)
+            return LS_FAIL(LS_FAILED, "element %lld of %lld is not the sum in rank order",
+                           (long long)i, (long long)count);
+    }
+    return LS_OK;
+}
+
+/* All ranks hold the same bits, and the same as in the first repeat (`*first` is set then). */
+static ls_status compare_bits(struct comm_group *group, const float *data, int64_t count,
+                              int repeat, struct hash128 *first)
+{
+    ls_status st = LS_OK;
+    struct hash128 all[64];
+    struct hash128 mine = hash_buffer(data, (size_t)count * sizeof *data);
+    if (repeat == 0)
+        *first = mine;
+    LS_TRY(comm_exchange(group, &mine, sizeof mine, all));
+    for (int r = 0; r < comm_size(group); r++)
+        if (!hash_equal(all[r], *first)) {
+            st = LS_FAIL(LS_FAILED, "repeat %d of %lld elements: rank %d has other bits", repeat,
+                         (long long)count, r);
+            goto done;
+        }
+done:
+    return st;
+}
+
+static ls_status check_sums(struct comm_group *group)
+{
+    static const int64_t counts[] = {0, 1, 2, 3, 17, 1000, 65537, (1 << 20) + 5, 3 << 20};
+    ls_status st = LS_OK;
+    float *data = NULL;
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        int64_t count = counts[c];
+        struct hash128 first;
+        LS_TRY(core_alloc(&data, count + 1));
+        for (int repeat = 0; repeat < REPEATS; repeat++) {
+            struct comm_request *request = NULL;
+            fill(data, count, comm_rank(group));
+            data[count] = 12345.0F;
+            clock_sleep_s(1e-3 * ((comm_rank(group) * 7 + repeat * 3) % 5)); /* shuffle arrivals */
+            LS_TRY(comm_sum_start(group, &request, data, count));
+            LS_TRY(comm_wait(group, &request));
+            if (repeat == 0)
+                LS_TRY(compare_with_serial(group, data, count));
+            LS_TRY(compare_bits(group, data, count, repeat, &first));
+            if (data[count] != 12345.0F) {
+                st = LS_FAIL(LS_FAILED, "a sum of %lld wrote past its end", (long long)count);
+                goto done;
+            }
+            if (count > 100000 && repeat == 4)
+                break;
+        }
+        free(data);
+        data = NULL;
+    }
+done:
+    free(data);
+    return st;
+}
+
+/* Sums in doubles, exchange, broadcast, while a large sum is in flight. */
+static ls_status check_others(struct comm_group *group)
+{
+    ls_status st = LS_OK;
+    struct comm_request *request = NULL;
+    int size = comm_size(group);
+    int rank = comm_rank(group);
+    int64_t count = 6 << 20;
+    float *data = NULL;
+    LS_TRY(core_alloc(&data, count));
+    fill(data, 1000, rank);
+    (void)comm_counters(group); /* from here on */
+    LS_TRY(comm_sum_start(group, &request, data, count));
+    for (int repeat = 0; repeat < 50; repeat++) {
+        double values[2] = {rank + 0.25, repeat};
+        int64_t mine = rank * 1000 + repeat;
+        int64_t all[64];
+        char text[32] = "";
+        if (rank == size - 1)
+            (void)snprintf(text, sizeof text, "from the last, %d", repeat);
+        LS_TRY(comm_sum_f64(group, values, 2));
+        LS_TRY(comm_exchange(group, &mine, sizeof mine, all));
+        LS_TRY(comm_broadcast(group, text, sizeof text, size - 1));
+        char expected[32];
+        (void)snprintf(expected, sizeof expected, "from the last, %d", repeat);
+        bool good = strcmp(text, expected) == 0 && values[1] == (double)repeat * size &&
+                    values[0] == size * (size - 1) / 2.0 + 0.25 * size;
+        for (int r = 0; r < size; r++)
+            good = good && all[r] == r * 1000 + repeat;
+        if (!good) {
+            st = LS_FAIL(LS_FAILED, "repeat %d: an exchange, broadcast or sum is wrong", repeat);
+            goto done;
+        }
+    }
+    LS_TRY(comm_wait(group, &request));
+    LS_TRY(compare_with_serial(group, data, 1000));
+    struct comm_counters counters = comm_counters(group);
+    if (size > 1 && (counters.bytes != count * 4 || !(counters.busy_s > 0)))
+        st = LS_FAIL(LS_FAILED, "counters say %lld bytes in %g s", (long long)counters.bytes,
+                     counters.busy_s);
+done:
+    free(data);
+    return st;
+}
+
+/* Ranges reported in another order on every rank, of odd sizes that straddle bucket borders. */
+static ls_status check_buckets(struct comm_group *group)
+{
+    enum { COUNT = 100003, PIECE = 977 };
+    ls_status st = LS_OK;
+    struct comm_buckets *buckets = NULL;
+    float *data = NULL;
+    struct hash128 first;
+    int pieces = (COUNT + PIECE - 1) / PIECE;
+    LS_TRY(core_alloc(&data, COUNT));
+    LS_TRY(comm_buckets_open(&buckets, group, data, COUNT, 4 * 7001));
+    for (int repeat = 0; repeat < REPEATS; repeat++) {
+        fill(data, COUNT, comm_rank(group));
+        comm_buckets_begin(buckets);
+        for (int i = 0; i < pieces; i++) {
+            int64_t piece = (int64_t)random_permute((uint64_t)repeat, (uint64_t)comm_rank(group),
+                                                    (uint64_t)pieces, (uint64_t)i);
+            int64_t offset = piece * PIECE;
+            LS_TRY(comm_buckets_ready(buckets, offset,
+                                      offset + PIECE < COUNT ? PIECE : COUNT - offset));
+        }
+        LS_TRY(comm_buckets_wait(buckets));
+        if (repeat == 0)
+            LS_TRY(compare_with_serial(group, data, COUNT));
+        LS_TRY(compare_bits(group, data, COUNT, repeat, &first));
+    }
+done:
+    comm_buckets_close(&buckets);
+    free(data);
+    return st;
+}
+
+static ls_status check_agree(struct comm_group *group)
+{
+    ls_status st = LS_OK;
+    int size = comm_size(group);
+    LS_TRY(comm_agree(group, LS_OK));
+    for (int culprit = 0; culprit < size; culprit++) {
+        /* A stop asked elsewhere is less than the failure. */
+        ls_status mine = comm_rank(group) == (culprit + 1) % size && size > 1 ? LS_STOP : LS_OK;
+        if (comm_rank(group) == culprit)
+            mine = LS_FAIL(LS_IO, "disk of %d is gone", culprit);
+        ls_status agreed = comm_agree(group, mine);
+        char expected[64];
+        (void)snprintf(expected, sizeof expected,
+                       size > 1 ? "rank %d: disk of %d is gone" : "%.0ddisk of %d is gone", culprit,
+                       culprit);
+        if (agreed != LS_IO || strcmp(status_message(), expected) != 0) {
+            st = LS_FAIL(LS_FAILED, "agreed on '%s: %s', not on '%s'", status_name(agreed),
+                         status_message(), expected);
+            goto done;
+        }
+    }
+    if (comm_agree(group, comm_rank(group) == size - 1 ? LS_STOP : LS_OK) != LS_STOP)
+        st = LS_FAIL(LS_FAILED, "a stop of one rank was not agreed on");
+done:
+    return st;
+}
+
+/* Rank 1 sleeps for ever: the others must come back with LS_TIMEOUT that names it. */
+static ls_status check_timeout(struct comm_group *group)
+{
+    ls_status st = LS_OK;
+    float data[1000] = {0};
+    struct comm_request *request = NULL;
+    LS_TRY(comm_barrier(group));
+    comm_set_timeout(group, 1.0);
+    if (comm_rank(group) == 1)
+        for (;;)
+            clock_sleep_s(60);
+    double start_s = clock_now_s();
+    LS_TRY(comm_sum_start(group, &request, data, 1000));
+    st = comm_wait(group, &request);
+    double waited_s = clock_now_s() - start_s;
+    if (st != LS_TIMEOUT || waited_s < 1.0 || waited_s > 3.0 ||
+        strcmp(status_message(),
+               "sum number 0 of 4000 bytes did not end within 1 s: nothing from rank 1") != 0)
+        return LS_FAIL(LS_FAILED, "waited %g s and got '%s: %s'", waited_s, status_name(st),
+                       status_message());
+    if (comm_barrier(group) != LS_TIMEOUT)
+        return LS_FAIL(LS_FAILED, "a broken group still works");
+    (void)printf("rank %d: timeout named rank 1\n", comm_rank(group));
+    (void)fflush(stdout);
+    comm_abort(group, status_exit_code(st));
+done:
+    return st;
+}
+
+/* Rank 1 dies by a signal or aborts while the others wait. */
+static ls_status check_death(struct comm_group *group, bool abort)
+{
+    ls_status st = LS_OK;
+    LS_TRY(comm_barrier(group));
+    if (comm_rank(group) == 1) {
+        if (abort)
+            comm_abort(group, 11);
+        (void)raise(SIGKILL);
+    }
+    LS_TRY(comm_barrier(group));
+    st = LS_FAIL(LS_FAILED, "a barrier went through without rank 1");
+done:
+    return st;
+}
+
+static ls_status all_reduce(struct comm_group *group, float *data, int64_t count, double *out_s)
+{
+    ls_status st = LS_OK;
+    struct comm_request *request = NULL;
+    LS_TRY(comm_barrier(group));
+    double start_s = clock_now_s();
+    LS_TRY(comm_sum_start(group, &request, data, count));
+    LS_TRY(comm_wait(group, &request));
+    *out_s = clock_now_s() - start_s;
+done:
+    return st;
+}
+
+static ls_status measure_speed(struct comm_group *group, double mib, int repeats)
+{
+    ls_status st = LS_OK;
+    int64_t count = (int64_t)(mib * 262144);
+    float *data = NULL;
+    double best_s = INFINITY;
+    double exchange_s = clock_now_s();
+    int64_t word = 0;
+    int64_t all[64];
+    LS_TRY(core_alloc(&data, count));
+    for (int i = 0; i < 200; i++)
+        LS_TRY(comm_exchange(group, &word, sizeof word, all));
+    exchange_s = (clock_now_s() - exchange_s) / 200;
+    for (int i = 0; i < repeats; i++) {
+        double seconds = 0;
+        LS_TRY(all_reduce(group, data, count, &seconds));
+        if (seconds < best_s)
+            best_s = seconds;
+    }
+    int size = comm_size(group);
+    if (comm_rank(group) == 0)
+        (void)printf("ranks=%d mib=%g best_ms=%.2f bus_gb_s=%.2f exchange_us=%.0f\n", size, mib,
+                     1e3 * best_s, 8e-9 * (double)count * (size - 1) / size / best_s,
+                     1e6 * exchange_s);
+done:
+    free(data);
+    return st;
+}
+
+/* Busy arithmetic for `seconds`, as backward of a layer would be. */
+static double compute(double seconds)
+{
+    double value = 1.0;
+    double end_s = clock_now_s() + seconds;
+    while (clock_now_s() < end_s)
+        for (int i = 0; i < 1000; i++)
+            value = value * 0.999 + 0.5;
+    return value;
+}
+
+/* A step: backward in 32 layers from the end of the gradient, then the wait. */
+static ls_status hidden_step(struct comm_buckets *buckets, int64_t count, double compute_s,
+                             double *wait_s)
+{
+    enum { LAYERS = 32 };
+    ls_status st = LS_OK;
+    comm_buckets_begin(buckets);
+    int64_t end = count;
+    for (int layer = 1; layer <= LAYERS; layer++) {
+        int64_t begin = count - count * layer / LAYERS;
+        if (compute(compute_s / LAYERS) < 0)
+            return LS_FAIL(LS_FAILED, "arithmetic went wrong");
+        LS_TRY(comm_buckets_ready(buckets, begin, end - begin));
+        end = begin;
+    }
+    double start_s = clock_now_s();
+    LS_TRY(comm_buckets_wait(buckets));
+    *wait_s = clock_now_s() - start_s;
+done:
+    return st;
+}
+
+/* The whole gradient's sum alone, then the same while computing for `compute_ms` (0: twice as long
+ * as the sum alone).  Fails when more than 20 % of it is waited for. */
+static ls_status measure_hidden(struct comm_group *group, double mib, double compute_ms)
+{
+    enum { STEPS = 5 };
+    ls_status st = LS_OK;
+    int64_t count = (int64_t)(mib * 262144);
+    float *data = NULL;
+    struct comm_buckets *buckets = NULL;
+    double alone_s = 0;
+    double waited_s = 0;
+    double one_s = 0;
+    LS_TRY(core_alloc(&data, count));
+    LS_TRY(comm_buckets_open(&buckets, group, data, count, count * 4 / 16));
+    LS_TRY(all_reduce(group, data, count, &one_s)); /* connections are made */
+    for (int i = 0; i < STEPS; i++) {
+        LS_TRY(all_reduce(group, data, count, &one_s));
+        alone_s += one_s / STEPS;
+    }
+    double compute_s = compute_ms > 0 ? compute_ms / 1e3 : 2 * alone_s;
+    LS_TRY(comm_broadcast(group, &compute_s, sizeof compute_s, 0));
+    for (int i = 0; i < STEPS; i++) {
+        LS_TRY(hidden_step(buckets, count, compute_s, &one_s));
+        waited_s += one_s / STEPS;
+    }
+    double worst[2] = {waited_s, alone_s};
+    LS_TRY(comm_sum_f64(group, worst, 2));
+    double share = worst[0] / worst[1];
+    if (comm_rank(group) == 0)
+        (void)printf("ranks=%d mib=%g compute_s=%.3f all_reduce_alone_s=%.3f comm_wait_s=%.3f "
+                     "share=%.3f\n",
+                     comm_size(group), mib, compute_s, alone_s, waited_s, share);
+    if (share > 0.2)
+        st = LS_FAIL(LS_FAILED, "ranks wait for %.0f %% of an all-reduce, not for at most 20 %%",
+                     100 * share);
+done:
+    comm_buckets_close(&buckets);
+    free(data);
+    return st;
+}
+
+static ls_status run_mode(struct comm_group *group, int argc, char **argv)
+{
+    const char *mode = argv[1];
+    ls_status st = LS_OK;
+    if (strcmp(mode, "sums") == 0) {
+        LS_TRY(check_sums(group));
+        LS_TRY(check_others(group));
+    } else if (strcmp(mode, "buckets") == 0) {
+        LS_TRY(check_buckets(group));
+    } else if (strcmp(mode, "agree") == 0) {
+        LS_TRY(check_agree(group));
+    } else if (strcmp(mode, "timeout") == 0) {
+        LS_TRY(check_timeout(group));
+    } else if (strcmp(mode, "killed") == 0) {
+        LS_TRY(check_death(group, false));
+    } else if (strcmp(mode, "abort") == 0) {
+        LS_TRY(check_death(group, true));
+    } else if (strcmp(mode, "speed") == 0 && argc == 4) {
+        LS_TRY(measure_speed(group, strtod(argv[2], NULL), (int)strtol(argv[3], NULL, 10)));
+    } else if (strcmp(mode, "hidden") == 0 && argc == 4) {
+        LS_TRY(measure_hidden(group, strtod(argv[2], NULL), strtod(argv[3], NULL)));
+    } else {
+        st = LS_FAIL(LS_USAGE, "unknown mode '%s'", mode);
+    }
+done:
+    return st;
+}
+
+int main(int argc, char **argv)
+{
+    struct comm_group *group = NULL;
+    if (argc < 2) {
+        (void)fprintf(stderr, "usage: comm_check MODE\n");
+        return 2;
+    }
+    ls_status st = comm_open(&group, &(struct comm_options){.timeout_s = 30});
+    if (st == LS_OK) {
+        log_open(comm_rank(group), LOG_LEVEL_INFO);
+        st = run_mode(group, argc, argv);
+    }
+    if (st != LS_OK) {
+        log_error("comm_check %s: %s", argv[1], status_text());
+        comm_abort(group, status_exit_code(st));
+    }
+    comm_close(&group);
+    return 0;
+}

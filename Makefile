@@ -22,6 +22,8 @@ endif
 pkg = $(shell pkg-config $(1) $(2) 2>/dev/null)
 PACKAGES := ompi-c hdf5 libavformat libavcodec libavutil libswscale yaml-0.1 libcjson libxxhash
 quote = '$(subst ','\'',$(1))'
+# A prerequisite that always remakes, unless the stamp file $(1) holds the text $(2).
+if_changed = $(if $(findstring x$(strip $(2))x,x$(strip $(file <$(1)))x),,FORCE)
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes
 ifneq ($(CI)$(WERROR),)
@@ -89,13 +91,14 @@ include scripts/targets.mk
 # A change of flags rebuilds: the stamp's text is the flags.  Without the libraries' packages nothing would
 # compile, so that is said here instead of by a hundred missing headers.
 FLAGS_TEXT := $(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(cflags_data) $(cflags_comm) $(cflags_core) $(cflags_tests) $(all_libs)
-$(O)/flags: FORCE
+$(O)/flags: $(call if_changed,$(O)/flags,$(FLAGS_TEXT))
 	@pkg-config --exists $(PACKAGES) || { \
 	    echo "make: these are needed and pkg-config does not know all of them: $(PACKAGES)" >&2; \
 	    echo "make: run 'make setup' to install what is missing; 'make config' shows what was found" >&2; exit 1; }
 	@mkdir -p $(@D)
-	@printf '%s\n' $(call quote,$(FLAGS_TEXT)) | cmp -s - $@ || printf '%s\n' $(call quote,$(FLAGS_TEXT)) > $@
+	@printf '%s\n' $(call quote,$(FLAGS_TEXT)) > $@
 FORCE:
+.PHONY: FORCE
 
 layer_of = $(firstword $(subst /, ,$(1)))
 $(O)/%.o: %.c $(O)/flags
@@ -104,9 +107,9 @@ $(O)/%.o: %.c $(O)/flags
 
 # One library a folder.  Its list of objects is a prerequisite too, so that a file that went leaves no object behind.
 define library
-$(O)/lib$(1).list: FORCE
+$(O)/lib$(1).list: $(call if_changed,$(O)/lib$(1).list,$(2))
 	@mkdir -p $$(@D)
-	@printf '%s\n' $(2) | cmp -s - $$@ || printf '%s\n' $(2) > $$@
+	@echo $(2) > $$@
 $(O)/lib$(1).a: $(2) $(O)/lib$(1).list
 	@rm -f $$@
 	ar rcs $$@ $$(filter %.o,$$^)
@@ -129,6 +132,7 @@ $(B)/tools/%: $(O)/tests/tools/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 $(B)/benchmarks/%: $(O)/benchmarks/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
 	$(LINK) $(all_libs)
-.SECONDARY:
+# Objects of tests and tools are kept although only chains of rules mention them.
+.PRECIOUS: $(O)/%.o
 
 -include $(shell find $(O) $(BUILD)/lint -name '*.d' 2>/dev/null)

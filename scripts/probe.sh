@@ -38,6 +38,7 @@ reason() {
 # try COMMAND...: compile with it and run the program; the reason is in `why` when that fails, the program's
 # first line when it does not.
 try() {
+    rm -f "$folder/program"
     if ! "$@" -o "$folder/program" >"$folder/log" 2>&1; then
         why="does not compile: $(reason)"
         return 1

@@ -49,8 +49,8 @@ struct config_data {
     int crop_width;
     int patch_size;   /* pixels */
     int tubelet_size; /* frames */
-    double fps;       /* target frames/s of a clip; 0: every frame (frame step 1) */
-    int frame_step;   /* 0: from fps */
+    double fps;       /* target frames/s of a clip; 0: frame_step is given */
+    int frame_step;   /* 0: fps is given; 1: every frame */
     int num_workers;  /* decode threads a rank */
     enum config_sampling sampling;
     double max_bad_share; /* share of failed draws above which a run stops */
@@ -67,16 +67,17 @@ struct config_augmentation {
 };
 
 struct config_model {
-    char *model_name; /* vit_tiny ... vit_gigantic_xformers, or "custom" with the four keys below */
+    char *model_name; /* vit_tiny ... vit_gigantic_xformers, or "custom" */
     int embed_dim, depth, num_heads;
     double mlp_ratio;
     double init_std; /* encoder and predictor */
     int pred_embed_dim, pred_depth, pred_num_heads;
     double pred_mlp_ratio;
-    int num_mask_tokens; /* mask groups x datasets */
-    bool use_mask_tokens, zero_init_mask_tokens, use_rope, uniform_power;
+    int num_mask_tokens;            /* mask groups x datasets */
+    bool use_mask_tokens, use_rope; /* always true: false is refused */
+    bool use_silu;                  /* always false: true is refused */
+    bool zero_init_mask_tokens;
     bool use_activation_checkpointing;
-    bool use_silu, wide_silu; /* refused when use_silu is true */
 };
 
 struct config_optimization {
@@ -86,17 +87,16 @@ struct config_optimization {
     double beta1, beta2, eps;
     double grad_clip; /* 0: off */
     int epochs;
-    int ipe; /* steps an epoch, resolved (never 0) */
+    int ipe; /* steps an epoch; 0 until config_set_ipe when the config leaves it to the data */
     double ipe_scale;
     double warmup; /* epochs, as in the file */
     bool is_anneal, resume_anneal;
     char *anneal_ckpt; /* NULL when absent */
     enum config_optimizer_state optimizer_state;
-    /* Resolved from the above, or from our keys `steps` and `warmup_steps`. */
-    int64_t total_steps;  /* epochs * ipe */
-    int64_t warmup_steps; /* int(warmup * ipe) */
-    int64_t
-        schedule_steps; /* int(ipe_scale * epochs * ipe): T_max of learning rate, decay and EMA */
+    /* Resolved from the above, or from our keys `steps` and `warmup_steps`; 0 while ipe is. */
+    int64_t total_steps;    /* epochs * ipe */
+    int64_t warmup_steps;   /* int(warmup * ipe) */
+    int64_t schedule_steps; /* T_max of all schedules: int(ipe_scale * epochs * ipe) */
 };
 
 struct config_meta {
@@ -151,6 +151,15 @@ struct config {
 ls_status config_open(struct config **out, const char *path, const char *const *overrides,
                       int override_count) LS_MUST_CHECK;
 void config_close(struct config **config);
+
+/* Give a config whose `ipe` is null (optimization.ipe == 0) its steps an epoch: the data's clips /
+ * (batch_size * micro_batches), at least 1; resolves all step counts.  A config that has an ipe is
+ * left alone.  Local.  Errors: LS_USAGE when the schedule does not fit the run. */
+ls_status config_set_ipe(struct config *config, int64_t ipe) LS_MUST_CHECK;
+
+/* Warn, one line each, of a schedule that can run but is hardly meant: a warm-up longer than the
+ * run, schedules that do not reach their final values.  Local; the launcher, once. */
+void config_warn(const struct config *config);
 
 /* The resolved config as YAML that config_open reads back to the same struct; owned by the caller.
  * Local. */

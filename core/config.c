@@ -1,0 +1,100 @@
+/* Opening a config: file to tree, overrides into the tree, tree to struct, all mistakes told. */
+#include "core/config.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/config_read.h"
+#include "core/files.h"
+#include "core/log.h"
+
+static int compare_mistakes(const void *a, const void *b)
+{
+    const struct config_mistake *x = a;
+    const struct config_mistake *y = b;
+    unsigned line_x = (unsigned)x->line - 1; /* whole file (0) and --set (-1) come last */
+    unsigned line_y = (unsigned)y->line - 1;
+    if (line_x != line_y)
+        return line_x < line_y ? -1 : 1;
+    return strcmp(x->text, y->text);
+}
+
+/* The first mistake becomes the failure, the others are logged: the caller prints the failure. */
+static ls_status report_mistakes(struct config_reader *reader)
+{
+    int count = reader->mistake_count;
+    if (count == 0)
+        return LS_OK;
+    qsort(reader->mistakes, (size_t)count, sizeof *reader->mistakes, compare_mistakes);
+    for (int i = 1; i < count; i++)
+        log_error("%s", reader->mistakes[i].text);
+    if (count == 1)
+        return LS_FAIL(LS_USAGE, "%s", reader->mistakes[0].text);
+    return LS_FAIL(LS_USAGE, "%s (and %d more mistake%s)", reader->mistakes[0].text, count - 1,
+                   count > 2 ? "s" : "");
+}
+
+static void close_reader(struct config_reader *reader)
+{
+    for (int i = 0; i < reader->mistake_count; i++)
+        free(reader->mistakes[i].text);
+    free(reader->node_of);
+    tree_close(&reader->tree);
+}
+
+ls_status config_open(struct config **out, const char *path, const char *const *overrides,
+                      int override_count)
+{
+    ls_status st = LS_OK;
+    struct config_reader reader = {.source = path, .tree = {.root = -1}};
+    char *text = NULL;
+    size_t bytes = 0;
+    LS_TRY(files_read(&text, &bytes, path, TREE_FILE_BYTES));
+    LS_TRY(core_alloc(&reader.config, 1));
+    LS_TRY(core_format(&reader.config->source, "%s", path));
+    LS_TRY(core_alloc(&reader.node_of, config_key_count));
+    LS_TRY(tree_parse(&reader.tree, text, bytes, path));
+    for (int i = 0; i < override_count; i++)
+        LS_TRY(tree_set(&reader.tree, overrides[i]));
+    LS_TRY(config_read_tree(&reader));
+    LS_TRY(report_mistakes(&reader));
+    *out = reader.config;
+    reader.config = NULL;
+done:
+    config_close(&reader.config);
+    close_reader(&reader);
+    free(text);
+    return st;
+}
+
+void config_close(struct config **config)
+{
+    struct config *c = *config;
+    if (c == NULL)
+        return;
+    for (int i = 0; i < config_key_count; i++)
+        if (config_keys[i].type == CONFIG_TYPE_TEXT)
+            free(*(char **)((char *)c + config_keys[i].offset));
+    for (int i = 0; i < c->data.dataset_count; i++)
+        free(c->data.datasets[i].path);
+    free(c->data.datasets);
+    free(c->source);
+    free(c);
+    *config = NULL;
+}
+
+ls_status config_set_ipe(struct config *config, int64_t ipe)
+{
+    struct config_optimization *optimization = &config->optimization;
+    if (optimization->ipe > 0)
+        return LS_OK;
+    if (ipe > INT_MAX)
+        return LS_FAIL(LS_USAGE, "%s: optimization.ipe: an epoch would have %lld steps",
+                       config->source, (long long)ipe);
+    optimization->ipe = ipe > 1 ? (int)ipe : 1;
+    const char *problem = config_resolve_steps(optimization);
+    if (problem != NULL)
+        return LS_FAIL(LS_USAGE, "%s: optimization.epochs: %s", config->source, problem);
+    return LS_OK;
+}

@@ -1,0 +1,194 @@
+/* Texts about the table's keys: numbers, what is allowed, the nearest known key. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/config_read.h"
+#include "core/files.h"
+
+void config_number_text(char *out, double value)
+{
+    for (int digits = 1; digits <= 17; digits++) {
+        (void)snprintf(out, CONFIG_NUMBER_BYTES, "%.*g", digits, value);
+        bool short_integer = fabs(value) >= 1 && fabs(value) < 1e15; /* 300, not 3e+02 */
+        if (strtod(out, NULL) == value && !(short_integer && strchr(out, 'e') != NULL))
+            break;
+    }
+    if (strpbrk(out, ".n") != NULL) /* has a point, or is inf or nan */
+        return;
+    char *exponent = strchr(out, 'e');
+    if (exponent == NULL) {
+        (void)strcat(out, ".0");
+        return;
+    }
+    memmove(exponent + 2, exponent, strlen(exponent) + 1);
+    memcpy(exponent, ".0", 2);
+}
+
+/* A bound as people write it: 65536, 0.5, 1e+09. */
+static void bound_text(char *out, double value)
+{
+    (void)snprintf(out, CONFIG_NUMBER_BYTES, fabs(value) < 1e7 ? "%.7g" : "%.0e", value);
+}
+
+static ls_status range_text(char **out, const struct config_key *key, const char *what)
+{
+    char low[CONFIG_NUMBER_BYTES];
+    char high[CONFIG_NUMBER_BYTES];
+    bound_text(low, key->low);
+    bound_text(high, key->high);
+    const char *from = (key->flags & CONFIG_ABOVE_LOW) != 0 ? "above" : "from";
+    const char *to = (key->flags & CONFIG_BELOW_HIGH) != 0 ? "to below" : "to";
+    return core_format(out, "%s %s %s %s %s%s", what, from, low, to, high,
+                       (key->flags & CONFIG_NULLABLE) != 0 ? ", or null" : "");
+}
+
+static ls_status choices_text(char **out, const struct config_key *key)
+{
+    char text[256] = "";
+    size_t used = 0;
+    for (int i = 0; key->choices[i] != NULL && used < sizeof text; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i > 0 ? ", " : "",
+                                 key->choices[i]);
+    return core_format(out, "%s", text);
+}
+
+ls_status config_key_allowed(char **out, const struct config_key *key)
+{
+    switch (key->type) {
+    case CONFIG_TYPE_BOOL:
+        return core_format(
+            out, "%s", key->low == key->high ? (key->low == 1 ? "true" : "false") : "true, false");
+    case CONFIG_TYPE_INT:
+    case CONFIG_TYPE_INT64:
+        return range_text(out, key, "an integer");
+    case CONFIG_TYPE_DOUBLE:
+        return range_text(out, key, "a number");
+    case CONFIG_TYPE_PAIR:
+        return range_text(out, key,
+                          (key->flags & CONFIG_ASCENDING) != 0 ? "[low, high], numbers"
+                                                               : "[first, second], numbers");
+    case CONFIG_TYPE_SIZE:
+        return range_text(out, key, "an integer, or [height, width],");
+    case CONFIG_TYPE_TEXT:
+        return core_format(out, "a text%s", (key->flags & CONFIG_NULLABLE) != 0 ? ", or null" : "");
+    case CONFIG_TYPE_CHOICE:
+        return choices_text(out, key);
+    case CONFIG_TYPE_PATHS:
+        return core_format(out, "a list of paths");
+    case CONFIG_TYPE_WEIGHTS:
+        return core_format(out, "a list of numbers from 0, one a dataset, or null");
+    case CONFIG_TYPE_FRAMES:
+        return range_text(out, key, "a list of integers, one a dataset,");
+    case CONFIG_TYPE_MASKS:
+        return core_format(out, "a list of 1 to %d mask groups", CONFIG_MASK_GROUPS_MAX);
+    case CONFIG_TYPE_IGNORED:
+        return key->choices == NULL ? core_format(out, "anything") : choices_text(out, key);
+    }
+    return core_format(out, "nothing");
+}
+
+enum { NAME_MAX_BYTES = 64 };
+
+/* Edits (insert, delete, replace, swap neighbours) that turn a into b; NAME_MAX_BYTES when either
+ * is longer than names are. */
+static int edit_distance(const char *a, const char *b)
+{
+    int row[3][NAME_MAX_BYTES + 1];
+    size_t n = strlen(a);
+    size_t m = strlen(b);
+    if (n > NAME_MAX_BYTES || m > NAME_MAX_BYTES)
+        return NAME_MAX_BYTES;
+    int *before = row[0];
+    int *last = row[1];
+    int *now = row[2];
+    for (size_t j = 0; j <= m; j++)
+        last[j] = (int)j;
+    for (size_t i = 1; i <= n; i++) {
+        now[0] = (int)i;
+        for (size_t j = 1; j <= m; j++) {
+            int best = last[j - 1] + (a[i - 1] != b[j - 1]);
+            best = last[j] + 1 < best ? last[j] + 1 : best;
+            best = now[j - 1] + 1 < best ? now[j - 1] + 1 : best;
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped && before[j - 2] + 1 < best)
+                best = before[j - 2] + 1;
+            now[j] = best;
+        }
+        int *free_row = before;
+        before = last;
+        last = now;
+        now = free_row;
+    }
+    return last[m];
+}
+
+static const char *leaf(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot != NULL ? dot + 1 : path;
+}
+
+/* How far a mistyped path is from a known one: edits of the last word, one more for another
+ * section. */
+static int path_distance(const char *path, const char *known)
+{
+    const char *a = leaf(path);
+    const char *b = leaf(known);
+    bool same_section = a - path == b - known && strncmp(path, known, (size_t)(a - path)) == 0;
+    return 2 * edit_distance(a, b) + (same_section ? 0 : 1);
+}
+
+static bool near_enough(const char *word, int distance)
+{
+    return distance <= 2 * (int)(1 + strlen(word) / 4) + 1;
+}
+
+const char *config_nearest(const char *path)
+{
+    const char *best = NULL;
+    int least = 2 * NAME_MAX_BYTES;
+    for (int i = 0; i < config_key_count; i++) {
+        int distance = path_distance(path, config_keys[i].path);
+        if (distance < least) {
+            least = distance;
+            best = config_keys[i].path;
+        }
+    }
+    return near_enough(leaf(path), least) ? best : NULL;
+}
+
+const char *config_nearest_mask_key(const char *name)
+{
+    const char *best = NULL;
+    int least = 2 * NAME_MAX_BYTES;
+    for (int i = 0; i < config_mask_key_count; i++) {
+        int distance = 2 * edit_distance(name, config_mask_keys[i].path);
+        if (distance < least) {
+            least = distance;
+            best = config_mask_keys[i].path;
+        }
+    }
+    return near_enough(name, least) ? best : NULL;
+}
+
+const char *config_nearest_section(char *out, const char *name)
+{
+    int least = NAME_MAX_BYTES;
+    out[0] = '\0';
+    for (int i = 0; i < config_key_count; i++) {
+        const char *path = config_keys[i].path;
+        size_t length = (size_t)(leaf(path) - path);
+        char section[CONFIG_NUMBER_BYTES];
+        if (length < 2 || length > sizeof section)
+            continue;
+        (void)snprintf(section, sizeof section, "%.*s", (int)length - 1, path);
+        int distance = edit_distance(name, section);
+        if (distance < least) {
+            least = distance;
+            memcpy(out, section, sizeof section);
+        }
+    }
+    return near_enough(name, 2 * least) ? out : NULL;
+}

@@ -56,6 +56,10 @@ static ls_status take_request(struct comm_request **out, struct comm_group *grou
         ls_status st = core_alloc(&request, 1);
         if (st != LS_OK)
             return st;
+        (void)pthread_mutex_lock(&group->mutex);
+        request->allocated_before = group->allocated;
+        group->allocated = request;
+        (void)pthread_mutex_unlock(&group->mutex);
     }
     request->next = NULL;
     request->data = NULL;

@@ -19,7 +19,8 @@ enum comm_kind { COMM_SUM, COMM_EXCHANGE, COMM_BROADCAST, COMM_KINDS };
 /* A queued collective.  The caller fills it; after it is queued only the progress thread writes to
  * it, until `done`. */
 struct comm_request {
-    struct comm_request *next; /* in a queue or in the free list */
+    struct comm_request *next;             /* in a queue or in the free list */
+    struct comm_request *allocated_before; /* all of a group, for its end */
     enum comm_kind kind;
     int64_t sequence; /* number of this collective in its queue */
     float *data;      /* a sum's elements */
@@ -60,7 +61,7 @@ struct comm_group {
     pthread_cond_t wake; /* work for the progress thread */
     pthread_cond_t done; /* a request is done, or an explanation is there */
     struct comm_queue sums, others;
-    struct comm_request *free_requests;
+    struct comm_request *free_requests, *allocated;
     int waiters;
     bool stop;
     int abort_code;      /* -1: none */

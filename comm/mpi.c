@@ -62,7 +62,7 @@ static ls_status open_slot(struct comm_slot *slot, int size, bool sums)
     size_t peers = (size_t)size - 1;
     if (peers == 0)
         return LS_OK;
-    LS_TRY(core_alloc(&slot->requests, 2 * peers));
+    LS_TRY(core_alloc_bytes((void **)&slot->requests, 2 * peers, sizeof(MPI_Request)));
     LS_TRY(core_alloc(&slot->peers, peers));
     if (sums) {
         int64_t first = 0;
@@ -119,11 +119,11 @@ static ls_status start_thread(struct comm_group *group)
 
 static void free_group(struct comm_group *group)
 {
-    while (group->free_requests != NULL) {
-        struct comm_request *next = group->free_requests->next;
-        free(group->free_requests->staging);
-        free(group->free_requests);
-        group->free_requests = next;
+    while (group->allocated != NULL) {
+        struct comm_request *before = group->allocated->allocated_before;
+        free(group->allocated->staging);
+        free(group->allocated);
+        group->allocated = before;
     }
     for (int i = 0; i < COMM_SUM_SLOTS; i++)
         close_slot(&group->sum_slots[i]);

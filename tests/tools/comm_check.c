@@ -174,7 +174,7 @@ static ls_status check_buckets(struct comm_group *group)
     struct hash128 first;
     int pieces = (COUNT + PIECE - 1) / PIECE;
     LS_TRY(core_alloc(&data, COUNT));
-    LS_TRY(comm_buckets_open(&buckets, group, data, COUNT, 4 * 7001));
+    LS_TRY(comm_buckets_open(&buckets, group, data, COUNT, 28004));
     for (int repeat = 0; repeat < REPEATS; repeat++) {
         fill(data, COUNT, comm_rank(group));
         comm_buckets_begin(buckets);
@@ -356,7 +356,7 @@ static ls_status measure_hidden(struct comm_group *group, double mib, double com
     double waited_s = 0;
     double one_s = 0;
     LS_TRY(core_alloc(&data, count));
-    LS_TRY(comm_buckets_open(&buckets, group, data, count, count * 4 / 16));
+    LS_TRY(comm_buckets_open(&buckets, group, data, count, count / 4));
     LS_TRY(all_reduce(group, data, count, &one_s)); /* connections are made */
     for (int i = 0; i < STEPS; i++) {
         LS_TRY(all_reduce(group, data, count, &one_s));

@@ -13,6 +13,7 @@
  * caller (free).  Local. Errors: LS_NOMEM.  Use through core_alloc: LS_TRY(core_alloc(&array,
  * count)); */
 ls_status core_alloc_bytes(void **out, size_t count, size_t bytes) LS_MUST_CHECK;
+/* Arrays of pointers are meant.  NOLINTNEXTLINE(bugprone-sizeof-expression) */
 #define core_alloc(out, count) core_alloc_bytes((void **)(out), (size_t)(count), sizeof **(out))
 
 /* Formatted text in new memory, owned by the caller.  Local.  Errors: LS_NOMEM. */

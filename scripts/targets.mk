@@ -39,7 +39,7 @@ LINT_STAMPS := $(patsubst %,$(LINT)/%.ok,$(C_FILES) $(CUDA_FILES))
 
 lint: layers ## format, clang-tidy, cppcheck, layers, shellcheck; only what changed since the last time
 	@scripts/setup.sh build lint
-	@shellcheck $(SHELL_FILES)
+	@shellcheck -x -e SC2119 $(SHELL_FILES)
 	+@$(PARALLEL) -s -k $(LINT_STAMPS)
 layers: ## who includes whom, and file sizes
 	@scripts/layers.sh

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Builds and runs the tests and ends with one line, `N passed, N failed, N skipped`.
 #
-#   tests/run.sh [PART...]     parts: release asan tsan shell; default: all four
+#   tests/run.sh [PART...]     parts: release asan tsan shell shell-asan; default: all
 #
 # Environment: ONLY=PATTERN runs the tests whose name matches it; TEST_JOBS how many at a time (2);
 # BUILD, SHARED, MAKE as the Makefile passes them.
 #
-# release   every tests/unit/test_*.c
-# asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer
-# tsan      those listed in tests/tsan.txt under ThreadSanitizer
-# shell     tests/e2e/*.sh, run from the root of the project: exit 0 passed, 77 skipped, else failed.  A line
-#           `# timeout: SECONDS` sets a limit other than 300, `# alone` keeps other tests away while it runs.
+# release     every tests/unit/test_*.c
+# asan        the same under AddressSanitizer and UndefinedBehaviorSanitizer
+# tsan        those listed in tests/tsan.txt under ThreadSanitizer
+# shell       tests/e2e/*.sh (not lib*.sh): exit status 0 passed, 77 skipped, else failed.  Comment lines of the script:
+#             `# timeout: SECONDS` sets a limit other than 300; `# alone` keeps other tests away while it runs;
+#             `# asan too` makes it part of shell-asan
+# shell-asan  those once more with BUILD being the folder of the ASan + UBSan programs, three times the limit
 #
 # A shell test gets BUILD (build folder), SHARED (test data, may be absent), TMPDIR (its own, removed afterwards).
 # Every case of a unit test counts, and one that was running when its program died counts as failed.
@@ -34,20 +36,25 @@ export UBSAN_OPTIONS=print_stacktrace=1
 export LSAN_OPTIONS=suppressions=$PWD/tests/support/leaks.supp:print_suppressions=0
 export TSAN_OPTIONS=suppressions=$PWD/tests/support/races.supp:halt_on_error=1
 
+has_line() { # NAME TEXT: the shell test has this comment
+    grep -qx "# $2" "tests/e2e/$1.sh"
+}
+
 limit_of() { # PART NAME
     case $1 in
     release) echo 60 ;;
-    asan) echo 180 ;;
-    tsan) echo 180 ;;
+    asan | tsan) echo 180 ;;
     shell) sed -n 's/^# timeout: \([0-9]*\)$/\1/p' "tests/e2e/$2.sh" | grep . || echo 300 ;;
+    shell-asan) echo $((3 * $(limit_of shell "$2"))) ;;
     esac
 }
 
-program_of() { # PART NAME
+command_of() { # PART NAME
     case $1 in
     release) echo "$BUILD/tests/$2" ;;
     asan | tsan) echo "$BUILD/$1/tests/$2" ;;
-    shell) echo "tests/e2e/$2.sh" ;;
+    shell) echo "bash tests/e2e/$2.sh" ;;
+    shell-asan) echo "env BUILD=$BUILD/asan bash tests/e2e/$2.sh" ;;
     esac
 }
 
@@ -58,11 +65,12 @@ run_one() { # PART/NAME
     limit=$(limit_of "$part" "$name")
     begin=$(date +%s.%N)
     mkdir -p "$TESTS_TMP/$part-$name"
-    TMPDIR=$TESTS_TMP/$part-$name timeout --kill-after=10 "$limit" "$(program_of "$part" "$name")" \
+    # shellcheck disable=SC2046 # a command with arguments, without spaces in them
+    TMPDIR=$TESTS_TMP/$part-$name timeout --kill-after=10 "$limit" $(command_of "$part" "$name") \
         >"$log.out" 2>"$log.err" </dev/null
     status=$?
     rm -rf "${TESTS_TMP:?}/$part-$name"
-    if [ "$part" = shell ]; then
+    if [ "${part%-asan}" = shell ]; then
         case $status in
         0) passed=1 ;;
         77) skipped=1 ;;
@@ -121,6 +129,7 @@ names() { # files
     for file in "$@"; do
         file=${file##*/}
         file=${file%.*}
+        [[ $file != lib* ]] || continue
         if [ -z "$ONLY" ] || [[ $file =~ $ONLY ]]; then
             echo "$file"
         fi
@@ -136,7 +145,7 @@ export LOGS TESTS_TMP
 trap 'rm -rf "$TESTS_TMP"' EXIT
 trap 'exit 130' INT TERM
 
-parts=${*:-release asan tsan shell}
+parts=${*:-release asan tsan shell shell-asan}
 together=()
 alone=()
 for part in $parts; do
@@ -155,17 +164,26 @@ for part in $parts; do
         mapfile -t found < <(names tests/e2e/*.sh)
         build release programs tests
         ;;
+    shell-asan)
+        mapfile -t found < <(names tests/e2e/*.sh)
+        build asan programs
+        ;;
     *)
-        echo "run.sh: no part is called '$part' (release asan tsan shell)" >&2
+        echo "run.sh: no part is called '$part' (release asan tsan shell shell-asan)" >&2
         exit 2
         ;;
     esac
     for name in "${found[@]}"; do
-        if [ "$part" = shell ] && grep -q '^# alone$' "tests/e2e/$name.sh"; then
-            alone+=("$part/$name")
-        else
-            together+=("$part/$name")
-        fi
+        case $part in
+        shell*)
+            [ "$part" = shell ] || has_line "$name" "asan too" || continue
+            if has_line "$name" alone; then
+                alone+=("$part/$name")
+                continue
+            fi
+            ;;
+        esac
+        together+=("$part/$name")
     done
 done
 

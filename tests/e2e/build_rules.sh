@@ -1,16 +1,14 @@
 #!/usr/bin/env bash
 # The Makefile: a second make does nothing, a header rebuilds its users, a file that goes leaves nothing behind, other
 # flags rebuild, missing libraries are named once with what to do.
-set -euo pipefail
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+set -eo pipefail
 
-fail() {
-    echo "$1"
-    exit 1
-}
-work=$TMPDIR/tree
-mkdir -p "$work"
-cp -r Makefile scripts core "$work"
-cd "$work"
+tree=$WORK/tree
+mkdir "$tree"
+cp -r Makefile scripts core "$tree"
+cd "$tree"
 export MAKEFLAGS=
 build() { make -j2 BUILD=out VARIANT=debug "$@" out/debug/obj/libcore.a; }
 
@@ -37,12 +35,12 @@ mv core/hash.h core/hash2.h
 sed -i 's|core/hash\.h|core/hash2.h|' core/*.[ch]
 build >log 2>&1 || fail "renaming a header breaks the build: $(tail -n 3 log)"
 
-if PKG_CONFIG_LIBDIR=$TMPDIR make BUILD=other other/release/obj/libcore.a >log 2>&1; then
+if PKG_CONFIG_LIBDIR=$WORK make BUILD=other other/release/obj/libcore.a >log 2>&1; then
     fail "builds although pkg-config knows no library"
 fi
 grep -q "run 'make setup'" log || fail "missing libraries: the error does not say make setup: $(cat log)"
 [ "$(wc -l <log)" -le 4 ] || fail "missing libraries: the error has $(wc -l <log) lines"
 for target in help clean; do
-    PKG_CONFIG_LIBDIR=$TMPDIR make "$target" >log 2>&1 || fail "make $target needs the libraries"
+    PKG_CONFIG_LIBDIR=$WORK make "$target" >log 2>&1 || fail "make $target needs the libraries"
 done
-echo "build rules hold"
+pass "build rules hold"

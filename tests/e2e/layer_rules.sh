@@ -1,22 +1,20 @@
 #!/usr/bin/env bash
 # `make layers` finds each kind of forbidden edge, and none in this project.
-set -euo pipefail
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+set -eo pipefail
 
-fail() {
-    echo "$1"
-    exit 1
-}
 scripts/layers.sh || fail "this project breaks its own layers (above)"
 
-tree=$TMPDIR/tree
+tree=$WORK/tree
 check() { # FILE LINE WHAT: that line in that file must be refused
     rm -rf "$tree"
     mkdir -p "$tree/$(dirname "$1")"
     printf '%s\n' "$2" >"$tree/$1"
-    if scripts/layers.sh "$tree" >"$TMPDIR/out"; then
+    if scripts/layers.sh "$tree" >"$WORK/out"; then
         fail "not refused: $2 in $1"
     fi
-    grep -q "^$1:1: " "$TMPDIR/out" || fail "$2 in $1: no place in: $(cat "$TMPDIR/out")"
+    grep -q "^$1:1: " "$WORK/out" || fail "$2 in $1: no place in: $(cat "$WORK/out")"
 }
 allow() {
     rm -rf "$tree"
@@ -51,7 +49,7 @@ allow tests/unit/a.c '#include <mpi.h>'
 rm -rf "$tree"
 mkdir -p "$tree/core"
 yes '/* a line */' | head -n 601 >"$tree/core/long.c" || true
-if scripts/layers.sh "$tree" >"$TMPDIR/out"; then
+if scripts/layers.sh "$tree" >"$WORK/out"; then
     fail "a file of 601 lines is not refused"
 fi
-echo "forbidden edges are refused"
+pass "forbidden edges are refused"

@@ -1,16 +1,11 @@
 #!/usr/bin/env bash
 # The set-up: silent where all is there, names what is not, knows every library the build asks for, and says one line
 # where it may not install.
-set -euo pipefail
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+set -eo pipefail
 
-fail() {
-    echo "$1"
-    exit 1
-}
-command -v dpkg-query >/dev/null || {
-    echo "skipped: not a Debian or Ubuntu machine"
-    exit 77
-}
+command -v dpkg-query >/dev/null || skip "not a Debian or Ubuntu machine"
 scripts/setup.sh --check build test || fail "setup.sh --check says that packages of this build are missing (above)"
 text=$(scripts/setup.sh build test 2>&1) || fail "setup.sh fails where nothing is missing: $text"
 [ -z "$text" ] || fail "setup.sh speaks where nothing is missing: $text"
@@ -29,28 +24,28 @@ listed "$(command -v mpirun)"
 listed "$(command -v pkg-config)"
 
 # A machine on which one package is missing: a false dpkg-query that does not know it, and no right to install.
-mkdir "$TMPDIR/bin"
-cat >"$TMPDIR/bin/dpkg-query" <<'EOF'
+mkdir "$WORK/bin"
+cat >"$WORK/bin/dpkg-query" <<'EOF'
 #!/bin/sh
 /usr/bin/dpkg-query "$@" | grep -v '^libyaml-dev '
 EOF
-printf '#!/bin/sh\necho 1000\n' >"$TMPDIR/bin/id"
-printf '#!/bin/sh\nexit 1\n' >"$TMPDIR/bin/sudo"
-printf '#!/bin/sh\necho "apt-get $*" >>"%s"\n' "$TMPDIR/apt.log" >"$TMPDIR/bin/apt-get"
-chmod +x "$TMPDIR"/bin/*
-export PATH=$TMPDIR/bin:$PATH
+printf '#!/bin/sh\necho 1000\n' >"$WORK/bin/id"
+printf '#!/bin/sh\nexit 1\n' >"$WORK/bin/sudo"
+printf '#!/bin/sh\necho "apt-get $*" >>"%s"\n' "$WORK/apt.log" >"$WORK/bin/apt-get"
+chmod +x "$WORK"/bin/*
+export PATH=$WORK/bin:$PATH
 [ "$(scripts/setup.sh --check build || true)" = libyaml-dev ] || fail "--check does not name libyaml-dev"
 text=$(scripts/setup.sh build 2>&1 </dev/null) || fail "does not go on with libraries that work: $text"
 grep -q 'libyaml-dev' <<<"$text" || fail "does not say what is missing: $text"
 status=0
-text=$(PKG_CONFIG_LIBDIR=$TMPDIR scripts/setup.sh build 2>&1 </dev/null) || status=$?
+text=$(PKG_CONFIG_LIBDIR=$WORK scripts/setup.sh build 2>&1 </dev/null) || status=$?
 [ "$status" = 1 ] || fail "exit status $status without the right to install"
 [ "$(wc -l <<<"$text")" = 1 ] || fail "more than one line without the right to install: $text"
-[ ! -e "$TMPDIR/apt.log" ] || fail "called apt-get without the right to install"
+[ ! -e "$WORK/apt.log" ] || fail "called apt-get without the right to install"
 
 # As root it installs just that package, after an update.
-printf '#!/bin/sh\necho 0\n' >"$TMPDIR/bin/id"
+printf '#!/bin/sh\necho 0\n' >"$WORK/bin/id"
 scripts/setup.sh build >/dev/null 2>&1 </dev/null || true
-grep -q '^apt-get update' "$TMPDIR/apt.log" || fail "no apt-get update before the installation"
-grep -qE '^apt-get install .*[^ ]* libyaml-dev$' "$TMPDIR/apt.log" || fail "does not install libyaml-dev alone: $(cat "$TMPDIR/apt.log")"
-echo "set-up holds"
+grep -q '^apt-get update' "$WORK/apt.log" || fail "no apt-get update before the installation"
+grep -qE '^apt-get install .*[^ ]* libyaml-dev$' "$WORK/apt.log" || fail "does not install libyaml-dev alone: $(cat "$WORK/apt.log")"
+pass "set-up holds"

@@ -22,6 +22,7 @@ enum random_purpose {
     RANDOM_MASK_POSITION = 5, /* block positions of a sample */
     RANDOM_PERMUTATION = 6,   /* key of an epoch's permutation */
     RANDOM_PARAMETER = 7,     /* initial parameters */
+    RANDOM_GROUP = 8,         /* which frames-per-clip group a micro-batch takes */
     RANDOM_TEST = 100
 };
 

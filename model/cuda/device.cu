@@ -1,0 +1,210 @@
+/* The card: opening it, its memory, its compute stream, copies to and from the host. */
+#include "model/cuda/cuda.h"
+#include "model/cuda/internal.h"
+#include "model/cuda/product.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int op_cuda_count(void)
+{
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return 0;
+    }
+    return count;
+}
+
+static ls_status describe(struct op_device *device)
+{
+    ls_status st = LS_OK;
+    struct cudaDeviceProp properties;
+    int version = 0;
+    CUDA_TRY(cudaGetDeviceProperties(&properties, device->index));
+    CUDA_TRY(cudaRuntimeGetVersion(&version));
+    (void)snprintf(device->facts, sizeof device->facts,
+                   "card=\"%s\" sm=%d%d cuda=%d.%d deterministic=%s", properties.name,
+                   properties.major, properties.minor, version / 1000, version % 1000 / 10,
+                   device->deterministic ? "yes" : "no");
+done:
+    return st;
+}
+
+ls_status op_cuda_open(struct op_device **out, int index, bool deterministic)
+{
+    ls_status st = LS_OK;
+    struct op_device *device = NULL;
+    if (index < 0 || index >= op_cuda_count())
+        return LS_FAIL(LS_DEVICE,
+                       "CUDA card %d asked for, %d cards are visible: check nvidia-smi and "
+                       "CUDA_VISIBLE_DEVICES",
+                       index, op_cuda_count());
+    device = (struct op_device *)calloc(1, sizeof *device);
+    if (device == NULL)
+        return LS_FAIL(LS_NOMEM, "out of memory for a device");
+    device->index = index;
+    device->deterministic = deterministic;
+    CUDA_TRY(cudaSetDevice(index));
+    LS_TRY(describe(device));
+    CUDA_TRY(cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
+    BLAS_TRY(cublasLtCreate(&device->lt));
+    BLAS_TRY(cublasCreate(&device->blas));
+    CUDA_TRY(cudaMalloc(&device->blas_workspace_dev, BLAS_WORKSPACE_BYTES));
+    BLAS_TRY(cublasSetStream(device->blas, device->stream));
+    BLAS_TRY(cublasSetWorkspace(device->blas, device->blas_workspace_dev, BLAS_WORKSPACE_BYTES));
+    *out = device;
+    device = NULL;
+done:
+    op_cuda_close(&device);
+    return st;
+}
+
+void op_cuda_close(struct op_device **pointer)
+{
+    struct op_device *device = *pointer;
+    if (device == NULL)
+        return;
+    (void)cudaDeviceSynchronize();
+    product_plans_free(device);
+    if (device->blas != NULL)
+        (void)cublasDestroy(device->blas);
+    if (device->lt != NULL)
+        (void)cublasLtDestroy(device->lt);
+    (void)cudaFree(device->blas_workspace_dev);
+    (void)cudaFree(device->scratch_dev);
+    if (device->stream != NULL)
+        (void)cudaStreamDestroy(device->stream);
+    free(device);
+    *pointer = NULL;
+}
+
+const char *op_cuda_facts(const struct op_device *device)
+{
+    return device->facts;
+}
+
+ls_status op_cuda_memory(struct op_device *device, size_t *free_bytes, size_t *total_bytes)
+{
+    ls_status st = LS_OK;
+    CUDA_TRY(cudaSetDevice(device->index));
+    CUDA_TRY(cudaMemGetInfo(free_bytes, total_bytes));
+done:
+    return st;
+}
+
+ls_status allocate_cuda(struct op_device *device, void **out_dev, size_t bytes)
+{
+    ls_status st = LS_OK;
+    void *memory_dev = NULL;
+    if (cudaMalloc(&memory_dev, bytes > 0 ? bytes : 1) != cudaSuccess) {
+        size_t free_bytes = 0;
+        size_t total = 0;
+        (void)cudaGetLastError();
+        (void)cudaMemGetInfo(&free_bytes, &total);
+        return LS_FAIL(LS_DEVICE, "CUDA card %d: %zu MiB asked for, %zu of %zu MiB are free",
+                       device->index, bytes >> 20, free_bytes >> 20, total >> 20);
+    }
+    CUDA_TRY(cudaMemsetAsync(memory_dev, 0, bytes, device->stream));
+    *out_dev = memory_dev;
+    memory_dev = NULL;
+done:
+    (void)cudaFree(memory_dev);
+    return st;
+}
+
+void release_cuda(struct op_device *device, void *memory_dev)
+{
+    (void)device;
+    (void)cudaFree(memory_dev);
+}
+
+ls_status host_allocate_cuda(struct op_device *device, void **out, size_t bytes)
+{
+    ls_status st = LS_OK;
+    (void)device;
+    CUDA_TRY(cudaMallocHost(out, bytes > 0 ? bytes : 1));
+done:
+    return st;
+}
+
+void host_release_cuda(struct op_device *device, void *memory)
+{
+    (void)device;
+    if (memory != NULL)
+        (void)cudaFreeHost(memory);
+}
+
+ls_status upload_cuda(struct op_device *device, void *to_dev, const void *from, size_t bytes)
+{
+    ls_status st = LS_OK;
+    CUDA_TRY(cudaMemcpyAsync(to_dev, from, bytes, cudaMemcpyHostToDevice, device->stream));
+done:
+    return st;
+}
+
+ls_status download_cuda(struct op_device *device, void *to, const void *from_dev, size_t bytes)
+{
+    ls_status st = LS_OK;
+    CUDA_TRY(cudaMemcpyAsync(to, from_dev, bytes, cudaMemcpyDeviceToHost, device->stream));
+done:
+    return st;
+}
+
+ls_status copy_cuda(struct op_device *device, void *to_dev, const void *from_dev, size_t bytes)
+{
+    ls_status st = LS_OK;
+    CUDA_TRY(cudaMemcpyAsync(to_dev, from_dev, bytes, cudaMemcpyDeviceToDevice, device->stream));
+done:
+    return st;
+}
+
+ls_status zero_cuda(struct op_device *device, void *memory_dev, size_t bytes)
+{
+    ls_status st = LS_OK;
+    CUDA_TRY(cudaMemsetAsync(memory_dev, 0, bytes, device->stream));
+done:
+    return st;
+}
+
+ls_status synchronize_cuda(struct op_device *device)
+{
+    ls_status st = LS_OK;
+    CUDA_TRY(cudaStreamSynchronize(device->stream));
+done:
+    return st;
+}
+
+ls_status cuda_scratch(struct op_device *device, float **out_dev, size_t bytes)
+{
+    if (bytes > device->scratch_bytes)
+        return LS_FAIL(LS_USAGE, "an operator needs %zu bytes of scratch, %zu were reserved", bytes,
+                       device->scratch_bytes);
+    *out_dev = device->scratch_dev;
+    return LS_OK;
+}
+
+/* Scratch is the largest of: score and gradient blocks of the plain attention, partial column sums,
+ * statistics. */
+ls_status reserve_cuda(struct op_device *device, const struct op_limits *limits)
+{
+    ls_status st = LS_OK;
+    size_t heads = (size_t)limits->heads;
+    size_t rows = (size_t)limits->rows;
+    size_t attention = (4 * heads * ATTENTION_ROWS * (size_t)limits->max_length + heads * rows +
+                        2 * rows * heads * (size_t)limits->head_width) *
+                       sizeof(float);
+    size_t sums =
+        3 * (size_t)SUM_BLOCKS * (size_t)limits->columns * sizeof(double) + rows * sizeof(double);
+    size_t bytes = (attention > sums ? attention : sums) + 4096;
+    if (bytes <= device->scratch_bytes)
+        return LS_OK;
+    CUDA_TRY(cudaStreamSynchronize(device->stream));
+    CUDA_TRY(cudaFree(device->scratch_dev));
+    device->scratch_dev = NULL;
+    device->scratch_bytes = 0;
+    CUDA_TRY(cudaMalloc((void **)&device->scratch_dev, bytes));
+    device->scratch_bytes = bytes;
+done:
+    return st;
+}

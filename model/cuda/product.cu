@@ -1,0 +1,227 @@
+/* Linear layers on cuBLASLt.
+ *
+ * cuBLAS is column-major: our row-major c[m,n] is its C^T [n,m], so a product is asked for with
+ * sides swapped.  A plan (descriptor, layouts, algorithm) is found once for a shape and kept.  With
+ * bf16 output cuBLASLt wants the bias in bf16 too: it is cast into scratch first (N numbers).
+ * cuBLASLt's GELU epilogue is the tanh form and is never used. */
+#include "model/cuda/product.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct product_plan {
+    struct product_plan *next;
+    int64_t m, n, k;
+    enum op_dtype in, out;
+    bool transpose_a, transpose_b, bias;
+    cublasLtMatmulDesc_t operation;
+    cublasLtMatrixLayout_t a, b, c;
+    cublasLtMatmulAlgo_t algorithm;
+};
+
+static cudaDataType_t data_type(enum op_dtype dtype)
+{
+    return dtype == OP_F32 ? CUDA_R_32F : CUDA_R_16BF;
+}
+
+static void plan_free(struct product_plan *plan)
+{
+    if (plan->a != NULL)
+        (void)cublasLtMatrixLayoutDestroy(plan->a);
+    if (plan->b != NULL)
+        (void)cublasLtMatrixLayoutDestroy(plan->b);
+    if (plan->c != NULL)
+        (void)cublasLtMatrixLayoutDestroy(plan->c);
+    if (plan->operation != NULL)
+        (void)cublasLtMatmulDescDestroy(plan->operation);
+    free(plan);
+}
+
+void product_plans_free(struct op_device *device)
+{
+    while (device->plans != NULL) {
+        struct product_plan *next = device->plans->next;
+        plan_free(device->plans);
+        device->plans = next;
+    }
+}
+
+/* The first algorithm that cuBLASLt proposes: it sorts by expected time.  Split-k sums go through
+ * the workspace, in a fixed order. */
+static ls_status choose_algorithm(struct op_device *device, struct product_plan *plan)
+{
+    ls_status st = LS_OK;
+    cublasLtMatmulPreference_t preference = NULL;
+    cublasLtMatmulHeuristicResult_t result;
+    int found = 0;
+    size_t workspace = BLAS_WORKSPACE_BYTES;
+    BLAS_TRY(cublasLtMatmulPreferenceCreate(&preference));
+    BLAS_TRY(cublasLtMatmulPreferenceSetAttribute(
+        preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace));
+    BLAS_TRY(cublasLtMatmulAlgoGetHeuristic(device->lt, plan->operation, plan->a, plan->b, plan->c,
+                                            plan->c, preference, 1, &result, &found));
+    if (found < 1) {
+        st = LS_FAIL(LS_DEVICE, "cuBLASLt has no algorithm for a product of %lld x %lld x %lld",
+                     (long long)plan->m, (long long)plan->n, (long long)plan->k);
+        goto done;
+    }
+    plan->algorithm = result.algo;
+done:
+    if (preference != NULL)
+        (void)cublasLtMatmulPreferenceDestroy(preference);
+    return st;
+}
+
+static ls_status plan_make(struct op_device *device, struct product_plan *plan)
+{
+    ls_status st = LS_OK;
+    cublasOperation_t side_a = plan->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N; /* sides swapped */
+    cublasOperation_t side_b = plan->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cudaDataType_t in = data_type(plan->in);
+    cudaDataType_t out = data_type(plan->out);
+    uint64_t m = (uint64_t)plan->m;
+    uint64_t n = (uint64_t)plan->n;
+    uint64_t k = (uint64_t)plan->k;
+    BLAS_TRY(cublasLtMatmulDescCreate(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_TRANSA, &side_a,
+                                            sizeof side_a));
+    BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_TRANSB, &side_b,
+                                            sizeof side_b));
+    if (plan->bias) {
+        cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+        BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
+                                                &epilogue, sizeof epilogue));
+    }
+    if (plan->transpose_b)
+        BLAS_TRY(cublasLtMatrixLayoutCreate(&plan->a, in, k, n, (int64_t)k));
+    else
+        BLAS_TRY(cublasLtMatrixLayoutCreate(&plan->a, in, n, k, (int64_t)n));
+    if (plan->transpose_a)
+        BLAS_TRY(cublasLtMatrixLayoutCreate(&plan->b, in, m, k, (int64_t)m));
+    else
+        BLAS_TRY(cublasLtMatrixLayoutCreate(&plan->b, in, k, m, (int64_t)k));
+    BLAS_TRY(cublasLtMatrixLayoutCreate(&plan->c, out, n, m, (int64_t)n));
+    LS_TRY(choose_algorithm(device, plan));
+done:
+    return st;
+}
+
+static ls_status plan_find(struct op_device *device, struct product_plan **out,
+                           const struct product *product)
+{
+    ls_status st = LS_OK;
+    struct product_plan *plan = NULL;
+    int64_t m = product->c.rows;
+    int64_t n = product->c.columns;
+    int64_t k = product->transpose_a ? product->a.rows : product->a.columns;
+    bool bias = product->bias_dev != NULL;
+    for (struct product_plan *p = device->plans; p != NULL; p = p->next)
+        if (p->m == m && p->n == n && p->k == k && p->in == product->a.dtype &&
+            p->out == product->c.dtype && p->transpose_a == product->transpose_a &&
+            p->transpose_b == product->transpose_b && p->bias == bias) {
+            *out = p;
+            return LS_OK;
+        }
+    plan = (struct product_plan *)calloc(1, sizeof *plan);
+    if (plan == NULL)
+        return LS_FAIL(LS_NOMEM, "out of memory for a product plan");
+    plan->m = m;
+    plan->n = n;
+    plan->k = k;
+    plan->in = product->a.dtype;
+    plan->out = product->c.dtype;
+    plan->transpose_a = product->transpose_a;
+    plan->transpose_b = product->transpose_b;
+    plan->bias = bias;
+    LS_TRY(plan_make(device, plan));
+    plan->next = device->plans;
+    device->plans = plan;
+    *out = plan;
+    plan = NULL;
+done:
+    if (plan != NULL)
+        plan_free(plan);
+    return st;
+}
+
+ls_status product_run(struct op_device *device, const struct product *product)
+{
+    ls_status st = LS_OK;
+    struct product_plan *plan = NULL;
+    float alpha = 1.0F;
+    if (product->c.rows == 0)
+        return LS_OK;
+    if (product->a.dtype != product->b.dtype)
+        return LS_FAIL(LS_USAGE, "a product of two dtypes");
+    LS_TRY(plan_find(device, &plan, product));
+    if (product->bias_dev != NULL)
+        BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                &product->bias_dev, sizeof product->bias_dev));
+    BLAS_TRY(cublasLtMatmul(device->lt, plan->operation, &alpha, product->b.data_dev, plan->a,
+                            product->a.data_dev, plan->b, &product->beta, product->c.data_dev,
+                            plan->c, product->c.data_dev, plan->c, &plan->algorithm,
+                            device->blas_workspace_dev, BLAS_WORKSPACE_BYTES, device->stream));
+done:
+    return st;
+}
+
+/* The bias in c's dtype: itself, or cast into scratch. */
+static ls_status bias_of(struct op_device *device, const void **out_dev, const float *b_dev,
+                         int64_t n, enum op_dtype dtype)
+{
+    ls_status st = LS_OK;
+    float *scratch_dev = NULL;
+    *out_dev = b_dev;
+    if (b_dev == NULL || dtype == OP_F32)
+        return LS_OK;
+    LS_TRY(cuda_scratch(device, &scratch_dev, (size_t)n * sizeof(float)));
+    LS_TRY(cast_cuda(device, (struct op_matrix){scratch_dev, 1, n, dtype},
+                     (struct op_matrix){(void *)b_dev, 1, n, OP_F32}));
+    *out_dev = scratch_dev;
+done:
+    return st;
+}
+
+ls_status linear_fwd_cuda(struct op_device *device, struct op_matrix y, struct op_matrix x,
+                          struct op_matrix w, const float *b_dev, bool accumulate)
+{
+    ls_status st = LS_OK;
+    struct product product = {y, x, w, false, true, accumulate ? 1.0F : 0.0F, NULL};
+    if (x.columns != w.columns || y.columns != w.rows || x.rows != y.rows)
+        return LS_FAIL(LS_USAGE, "linear: shapes do not fit");
+    LS_TRY(bias_of(device, &product.bias_dev, b_dev, y.columns, y.dtype));
+    LS_TRY(product_run(device, &product));
+done:
+    return st;
+}
+
+ls_status linear_bwd_data_cuda(struct op_device *device, struct op_matrix dx, struct op_matrix dy,
+                               struct op_matrix w, bool accumulate)
+{
+    struct product product = {dx, dy, w, false, false, accumulate ? 1.0F : 0.0F, NULL};
+    if (dx.columns != w.columns || dy.columns != w.rows || dx.rows != dy.rows)
+        return LS_FAIL(LS_USAGE, "linear backward: shapes do not fit");
+    return product_run(device, &product);
+}
+
+ls_status linear_bwd_weight_cuda(struct op_device *device, float *dw_dev, float *db_dev,
+                                 struct op_matrix dy, struct op_matrix x)
+{
+    ls_status st = LS_OK;
+    struct op_matrix dw = {dw_dev, dy.columns, x.columns, OP_F32};
+    struct product product = {dw, dy, x, true, false, 1.0F, NULL};
+    if (dy.rows != x.rows)
+        return LS_FAIL(LS_USAGE, "linear backward: shapes do not fit");
+    if (dy.rows == 0)
+        return LS_OK;
+    LS_TRY(product_run(device, &product));
+    if (db_dev != NULL)
+        LS_TRY(column_sums(device, db_dev, dy));
+done:
+    return st;
+}
+
+ls_status gram_cuda(struct op_device *device, float *gram_dev, struct op_matrix x)
+{
+    return linear_bwd_weight_cuda(device, gram_dev, NULL, x, x);
+}

@@ -1,0 +1,22 @@
+/* Matrix products on cuBLASLt, with plans kept by shape. */
+#ifndef LOCKSTEP_MODEL_CUDA_PRODUCT_H
+#define LOCKSTEP_MODEL_CUDA_PRODUCT_H
+
+#include "model/cuda/internal.h"
+
+enum { ATTENTION_ROWS = 256, SUM_BLOCKS = 64 };
+
+struct product { /* row-major: c[m,n] = beta c + op(a)[m,k] op(b)[k,n] (+ bias[n]) */
+    struct op_matrix c, a, b;
+    bool transpose_a, transpose_b;
+    float beta;
+    const void *bias_dev; /* of c's dtype, or NULL */
+};
+
+ls_status product_run(struct op_device *device, const struct product *product) LS_MUST_CHECK;
+void product_plans_free(struct op_device *device);
+
+/* sums[c] (+)= sum over rows of x[r][c], float32, in a fixed order. */
+ls_status column_sums(struct op_device *device, float *sums_dev, struct op_matrix x) LS_MUST_CHECK;
+
+#endif

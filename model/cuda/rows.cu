@@ -1,0 +1,357 @@
+/* Operators that move or scale elements and rows: cast, GELU, gather, scatter, heads, patches.  All
+ * are bound by memory: they read every input once and write every output once, neighbouring threads
+ * at neighbouring addresses. */
+#include "model/cuda/internal.h"
+
+enum { THREADS = 256 };
+
+/* One thread an element. */
+template <typename To, typename From>
+static __global__ void cast_kernel(To *to, const From *from, int64_t count)
+{
+    int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i < count)
+        store(to + i, load(from + i));
+}
+
+ls_status cast_cuda(struct op_device *device, struct op_matrix to, struct op_matrix from)
+{
+    int64_t count = to.rows * to.columns;
+    if (from.rows != to.rows || from.columns != to.columns)
+        return LS_FAIL(LS_USAGE, "cast: shapes differ");
+    if (count == 0)
+        return LS_OK;
+    LS_BY_DTYPE(to.dtype, To, LS_BY_DTYPE(from.dtype, From, {
+                    auto kernel = cast_kernel<To, From>;
+                    LS_LAUNCH(kernel, blocks_of(count, THREADS), THREADS, 0, device->stream,
+                              (To *)to.data_dev, (const From *)from.data_dev, count);
+                }));
+    return launch_check("cast");
+}
+
+/* gelu(a) = a Phi(a) with the exact error function.  One thread an element; 2 reads or writes of
+ * one element each. */
+template <typename Y, typename X>
+static __global__ void gelu_kernel(Y *y, const X *pre, int64_t count)
+{
+    int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i >= count)
+        return;
+    float a = load(pre + i);
+    store(y + i, 0.5F * a * (1.0F + erff(a * 0.70710678118654752F)));
+}
+
+ls_status linear_gelu_fwd_cuda(struct op_device *device, struct op_matrix y, struct op_matrix pre,
+                               struct op_matrix x, struct op_matrix w, const float *b_dev)
+{
+    ls_status st = LS_OK;
+    int64_t count = y.rows * y.columns;
+    struct op_matrix target = pre.data_dev != NULL ? pre : y;
+    LS_TRY(linear_fwd_cuda(device, target, x, w, b_dev, false));
+    if (count == 0)
+        return LS_OK;
+    LS_BY_DTYPE(y.dtype, Y, LS_BY_DTYPE(target.dtype, X, {
+                    auto kernel = gelu_kernel<Y, X>;
+                    LS_LAUNCH(kernel, blocks_of(count, THREADS), THREADS, 0, device->stream,
+                              (Y *)y.data_dev, (const X *)target.data_dev, count);
+                }));
+    LS_TRY(launch_check("gelu"));
+done:
+    return st;
+}
+
+/* gelu'(a) = Phi(a) + a phi(a).  One thread an element; in place is fine, each thread touches its
+ * own. */
+template <typename D, typename X>
+static __global__ void gelu_bwd_kernel(D *dpre, const D *dy, const X *pre, int64_t count)
+{
+    int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i >= count)
+        return;
+    float a = load(pre + i);
+    float cumulative = 0.5F * (1.0F + erff(a * 0.70710678118654752F));
+    float density = 0.39894228040143268F * expf(-0.5F * a * a);
+    store(dpre + i, load(dy + i) * (cumulative + a * density));
+}
+
+ls_status gelu_bwd_cuda(struct op_device *device, struct op_matrix dpre, struct op_matrix dy,
+                        struct op_matrix pre)
+{
+    int64_t count = dy.rows * dy.columns;
+    if (dpre.dtype != dy.dtype || pre.rows != dy.rows || pre.columns != dy.columns)
+        return LS_FAIL(LS_USAGE, "gelu backward: shapes or dtypes do not fit");
+    if (count == 0)
+        return LS_OK;
+    LS_BY_DTYPE(dy.dtype, D, LS_BY_DTYPE(pre.dtype, X, {
+                    auto kernel = gelu_bwd_kernel<D, X>;
+                    LS_LAUNCH(kernel, blocks_of(count, THREADS), THREADS, 0, device->stream,
+                              (D *)dpre.data_dev, (const D *)dy.data_dev, (const X *)pre.data_dev,
+                              count);
+                }));
+    return launch_check("gelu_bwd");
+}
+
+/* One block a row of `to`. */
+template <typename To, typename From>
+static __global__ void gather_kernel(To *to, const From *from, const int32_t *index,
+                                     const float *fill, int64_t columns)
+{
+    int64_t row = blockIdx.x;
+    int32_t source = index[row];
+    for (int64_t c = threadIdx.x; c < columns; c += blockDim.x) {
+        float value = 0.0F;
+        if (source >= 0)
+            value = load(from + source * columns + c);
+        else if (source == -1)
+            value = fill[c];
+        store(to + row * columns + c, value);
+    }
+}
+
+ls_status gather_rows_cuda(struct op_device *device, struct op_matrix to, struct op_matrix from,
+                           const int32_t *index_dev, const float *fill_dev)
+{
+    if (to.columns != from.columns)
+        return LS_FAIL(LS_USAGE, "gather: widths differ");
+    if (to.rows == 0)
+        return LS_OK;
+    LS_BY_DTYPE(to.dtype, To, LS_BY_DTYPE(from.dtype, From, {
+                    auto kernel = gather_kernel<To, From>;
+                    LS_LAUNCH(kernel, (unsigned)to.rows, 128, 0, device->stream, (To *)to.data_dev,
+                              (const From *)from.data_dev, index_dev, fill_dev, to.columns);
+                }));
+    return launch_check("gather");
+}
+
+/* One block a row of `dto`; a row of dfrom is named at most once, so nobody else adds to it. */
+template <typename D, typename S>
+static __global__ void scatter_kernel(D *dfrom, const S *dto, const int32_t *index, int64_t columns)
+{
+    int64_t row = blockIdx.x;
+    int32_t target = index[row];
+    if (target < 0)
+        return;
+    for (int64_t c = threadIdx.x; c < columns; c += blockDim.x) {
+        D *place = dfrom + target * columns + c;
+        store(place, load(place) + load(dto + row * columns + c));
+    }
+}
+
+/* The fill's gradient: one thread a column, rows in order. */
+template <typename S>
+static __global__ void fill_bwd_kernel(float *dfill, const S *dto, const int32_t *index,
+                                       int64_t rows, int64_t columns)
+{
+    int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (c >= columns)
+        return;
+    float sum = 0.0F;
+    for (int64_t row = 0; row < rows; row++)
+        if (index[row] == -1)
+            sum += load(dto + row * columns + c);
+    dfill[c] += sum;
+}
+
+ls_status scatter_rows_cuda(struct op_device *device, struct op_matrix dfrom, float *dfill_dev,
+                            struct op_matrix dto, const int32_t *index_dev, bool accumulate)
+{
+    ls_status st = LS_OK;
+    size_t element = dfrom.dtype == OP_F32 ? 4 : 2;
+    if (dto.columns != dfrom.columns)
+        return LS_FAIL(LS_USAGE, "scatter: widths differ");
+    if (!accumulate)
+        LS_TRY(zero_cuda(device, dfrom.data_dev, (size_t)(dfrom.rows * dfrom.columns) * element));
+    if (dto.rows == 0)
+        return LS_OK;
+    LS_BY_DTYPE(dfrom.dtype, D, LS_BY_DTYPE(dto.dtype, S, {
+                    auto kernel = scatter_kernel<D, S>;
+                    LS_LAUNCH(kernel, (unsigned)dto.rows, 128, 0, device->stream,
+                              (D *)dfrom.data_dev, (const S *)dto.data_dev, index_dev, dto.columns);
+                }));
+    LS_TRY(launch_check("scatter"));
+    if (dfill_dev != NULL) {
+        LS_BY_DTYPE(dto.dtype, S, {
+            auto kernel = fill_bwd_kernel<S>;
+            LS_LAUNCH(kernel, blocks_of(dto.columns, 32), 32, 0, device->stream, dfill_dev,
+                      (const S *)dto.data_dev, index_dev, dto.rows, dto.columns);
+        });
+        LS_TRY(launch_check("fill_bwd"));
+    }
+done:
+    return st;
+}
+
+struct turn { /* rotary positions of one row, by value */
+    const float *cos, *sin;
+    const int32_t *positions;
+    int width, rows, columns;
+    bool on;
+};
+
+/* Where channel c of a token stands in the angle table, or -1 for channels that are not turned. */
+static __device__ int64_t angle_at(struct turn turn, int32_t token, int c)
+{
+    int axis = c / turn.width;
+    if (axis > 2)
+        return -1;
+    int plane = turn.rows * turn.columns;
+    int position = axis == 0   ? token / plane
+                   : axis == 1 ? token % plane / turn.columns
+                               : token % turn.columns;
+    return (int64_t)position * turn.width + c % turn.width;
+}
+
+/* One block a row, one thread a channel pair (2i, 2i+1): y0 = x0 cos0 - x1 sin0, y1 = x1 cos1 + x0
+ * sin1, where the two channels have angles of their own (the public code tiles the frequencies). */
+template <typename To, typename From>
+static __global__ void split_kernel(To *heads_out, const From *in, int64_t rows, int64_t stride,
+                                    int64_t column, int heads, int head_width, struct turn turn)
+{
+    int64_t row = blockIdx.x;
+    int pairs = head_width / 2;
+    for (int p = threadIdx.x; p < heads * pairs; p += blockDim.x) {
+        int head = p / pairs;
+        int c = 2 * (p % pairs);
+        const From *x = in + row * stride + column + head * head_width + c;
+        float x0 = load(x);
+        float x1 = load(x + 1);
+        int64_t angle = turn.on ? angle_at(turn, turn.positions[row], c) : -1;
+        float y0 = x0;
+        float y1 = x1;
+        if (angle >= 0) {
+            y0 = x0 * turn.cos[angle] - x1 * turn.sin[angle];
+            y1 = x1 * turn.cos[angle + 1] + x0 * turn.sin[angle + 1];
+        }
+        To *y = heads_out + ((int64_t)head * rows + row) * head_width + c;
+        store(y, y0);
+        store(y + 1, y1);
+    }
+}
+
+template <typename To, typename From>
+static __global__ void merge_kernel(To *din, const From *dheads, int64_t rows, int64_t stride,
+                                    int64_t column, int heads, int head_width, struct turn turn)
+{
+    int64_t row = blockIdx.x;
+    int pairs = head_width / 2;
+    for (int p = threadIdx.x; p < heads * pairs; p += blockDim.x) {
+        int head = p / pairs;
+        int c = 2 * (p % pairs);
+        const From *y = dheads + ((int64_t)head * rows + row) * head_width + c;
+        float d0 = load(y);
+        float d1 = load(y + 1);
+        int64_t angle = turn.on ? angle_at(turn, turn.positions[row], c) : -1;
+        float x0 = d0;
+        float x1 = d1;
+        if (angle >= 0) {
+            x0 = d0 * turn.cos[angle] + d1 * turn.sin[angle + 1];
+            x1 = d1 * turn.cos[angle + 1] - d0 * turn.sin[angle];
+        }
+        To *x = din + row * stride + column + head * head_width + c;
+        store(x, x0);
+        store(x + 1, x1);
+    }
+}
+
+static struct turn turn_of(const struct op_rotary *rotary, const int32_t *positions_dev)
+{
+    struct turn turn = {NULL, NULL, positions_dev, 1, 1, 1, false};
+    if (rotary != NULL) {
+        turn.cos = rotary->cos_dev;
+        turn.sin = rotary->sin_dev;
+        turn.width = rotary->axis_width;
+        turn.rows = rotary->grid_rows;
+        turn.columns = rotary->grid_columns;
+        turn.on = rotary->axis_width > 0;
+    }
+    return turn;
+}
+
+ls_status split_heads_fwd_cuda(struct op_device *device, void *heads_dev, struct op_matrix in,
+                               int64_t column, int heads, int head_width,
+                               const struct op_rotary *rotary, const int32_t *positions_dev)
+{
+    struct turn turn = turn_of(rotary, positions_dev);
+    if (head_width % 2 != 0)
+        return LS_FAIL(LS_USAGE, "head width %d is odd", head_width);
+    if (in.rows == 0)
+        return LS_OK;
+    LS_BY_DTYPE(in.dtype, From, {
+        auto kernel = split_kernel<From, From>;
+        LS_LAUNCH(kernel, (unsigned)in.rows, 128, 0, device->stream, (From *)heads_dev,
+                  (const From *)in.data_dev, in.rows, in.columns, column, heads, head_width, turn);
+    });
+    return launch_check("split_heads");
+}
+
+ls_status split_heads_bwd_cuda(struct op_device *device, struct op_matrix din, int64_t column,
+                               const void *dheads_dev, int heads, int head_width,
+                               const struct op_rotary *rotary, const int32_t *positions_dev)
+{
+    struct turn turn = turn_of(rotary, positions_dev);
+    if (head_width % 2 != 0)
+        return LS_FAIL(LS_USAGE, "head width %d is odd", head_width);
+    if (din.rows == 0)
+        return LS_OK;
+    LS_BY_DTYPE(din.dtype, To, {
+        auto kernel = merge_kernel<To, To>;
+        LS_LAUNCH(kernel, (unsigned)din.rows, 128, 0, device->stream, (To *)din.data_dev,
+                  (const To *)dheads_dev, din.rows, din.columns, column, heads, head_width, turn);
+    });
+    return launch_check("merge_heads");
+}
+
+/* One block a token; threads run over (channel, time, row, column) of its tubelet.  Reads of uint8
+ * are 3 bytes apart, but a tubelet row's bytes are read by one warp: every cache line is fetched
+ * once. */
+template <typename To>
+static __global__ void patchify_kernel(To *patches, struct op_clips clips, const int32_t *index)
+{
+    int64_t row = blockIdx.x;
+    int32_t token = index[row];
+    int patch = clips.patch;
+    int grid_columns = clips.width / patch;
+    int plane = clips.height / patch * grid_columns;
+    int per_clip = clips.frames / clips.tubelet * plane;
+    int columns = 3 * clips.tubelet * patch * patch;
+    for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+        float value = 0.0F;
+        if (token >= 0) {
+            int64_t clip = token / per_clip;
+            int t0 = token % per_clip / plane * clips.tubelet;
+            int y0 = token % plane / grid_columns * patch;
+            int x0 = token % grid_columns * patch;
+            int channel = c / (clips.tubelet * patch * patch);
+            int64_t frame = t0 + c / (patch * patch) % clips.tubelet;
+            int64_t y = y0 + c / patch % patch;
+            int64_t x = x0 + c % patch;
+            if (clips.kind == OP_PIXELS_U8_THWC) {
+                int64_t at =
+                    (((clip * clips.frames + frame) * clips.height + y) * clips.width + x) * 3;
+                float pixel = (float)((const uint8_t *)clips.pixels_dev)[at + channel] / 255.0F;
+                value = (pixel - clips.mean[channel]) * clips.inverse_std[channel];
+            } else {
+                int64_t at = (((clip * 3 + channel) * clips.frames + frame) * clips.height + y) *
+                                 clips.width +
+                             x;
+                value = ((const float *)clips.pixels_dev)[at];
+            }
+        }
+        store(patches + row * columns + c, value);
+    }
+}
+
+ls_status patchify_cuda(struct op_device *device, struct op_matrix patches, struct op_clips clips,
+                        const int32_t *index_dev)
+{
+    if (patches.columns != 3 * clips.tubelet * clips.patch * clips.patch)
+        return LS_FAIL(LS_USAGE, "patchify: width does not fit the patch");
+    if (patches.rows == 0)
+        return LS_OK;
+    LS_BY_DTYPE(patches.dtype, To, {
+        auto kernel = patchify_kernel<To>;
+        LS_LAUNCH(kernel, (unsigned)patches.rows, 256, 0, device->stream, (To *)patches.data_dev,
+                  clips, index_dev);
+    });
+    return launch_check("patchify");
+}

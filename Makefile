@@ -25,6 +25,8 @@ quote = '$(subst ','\'',$(1))'
 # A prerequisite that always remakes, unless the stamp file $(1) holds the text $(2).
 if_changed = $(if $(findstring x$(strip $(2))x,x$(strip $(file <$(1)))x),,FORCE)
 
+include scripts/cuda.mk
+
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes
 ifneq ($(CI)$(WERROR),)
 WARN += -Werror
@@ -33,7 +35,8 @@ OPT_release := -O3 -g
 OPT_debug := -O0 -g3
 OPT_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan := -O1 -g -fsanitize=thread
-CPPFLAGS += -I. -D_GNU_SOURCE -DLOCKSTEP_VARIANT='"$(VARIANT)"'
+OPT_emulated := -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CPPFLAGS += -I. -D_GNU_SOURCE -DLOCKSTEP_VARIANT='"$(VARIANT)"' -DLOCKSTEP_GPU='"$(GPU)"'
 CFLAGS_ALL := -std=gnu17 $(OPT_$(VARIANT)) $(WARN) -fopenmp -pthread -ffp-contract=off $(CFLAGS)
 LDFLAGS_ALL := $(OPT_$(VARIANT)) -fopenmp -pthread $(LDFLAGS)
 
@@ -52,13 +55,13 @@ libs_core := $(call pkg,--libs,yaml-0.1 libcjson libxxhash)
 libs_data := $(call pkg,--libs,libavformat libavcodec libavutil libswscale hdf5)
 libs_checkpoint := $(call pkg,--libs,hdf5)
 libs_comm := $(call pkg,--libs,ompi-c)
-libs_model := -ldnnl
+libs_model := -ldnnl $(libs_cuda)
 libs_tests := $(call pkg,--libs,cmocka)
 all_libs := $(libs_model) $(libs_comm) $(libs_data) $(libs_checkpoint) $(libs_core) -lm
 
 LAYERS := core data checkpoint comm model worker launcher
-sources = $(wildcard $(1)/*.c) $(if $(filter model,$(1)),$(wildcard model/cpu/*.c))
-objects = $(patsubst %.c,$(O)/%.o,$(call sources,$(1)))
+sources = $(filter-out $(if $(filter-out none,$(GPU)),model/gpu_none.c),$(wildcard $(1)/*.c)) $(if $(filter model,$(1)),$(wildcard model/cpu/*.c) $(CUDA_TABLE))
+objects = $(patsubst %.c,$(O)/%.o,$(call sources,$(1))) $(if $(filter model,$(1)),$(CUDA_OBJECTS) $(EMULATOR_OBJECTS))
 LIBRARY = $(O)/lib$(1).a
 PROGRAM_MAINS := $(O)/worker/main.o $(O)/launcher/main.o
 
@@ -90,7 +93,7 @@ include scripts/targets.mk
 
 # A change of flags rebuilds: the stamp's text is the flags.  Without the libraries' packages nothing would
 # compile, so that is said here instead of by a hundred missing headers.
-FLAGS_TEXT := $(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(cflags_data) $(cflags_comm) $(cflags_core) $(cflags_tests) $(all_libs)
+FLAGS_TEXT := $(CC) $(GPU) $(NVCC_FLAGS) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(cflags_data) $(cflags_comm) $(cflags_core) $(cflags_tests) $(all_libs)
 $(O)/flags: $(call if_changed,$(O)/flags,$(FLAGS_TEXT))
 	@pkg-config --exists $(PACKAGES) || { \
 	    echo "make: these are needed and pkg-config does not know all of them: $(PACKAGES)" >&2; \

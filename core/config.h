@@ -18,7 +18,12 @@ extern "C" {
 enum config_dtype { CONFIG_FLOAT32, CONFIG_BFLOAT16 };
 enum config_sampling { CONFIG_SAMPLING_FRAMES, CONFIG_SAMPLING_TIMESTAMPS };
 enum config_optimizer_state { CONFIG_REPLICATED, CONFIG_SHARDED };
-enum config_device { CONFIG_DEVICE_AUTO, CONFIG_DEVICE_CPU, CONFIG_DEVICE_CUDA };
+enum config_device {
+    CONFIG_DEVICE_AUTO,
+    CONFIG_DEVICE_CPU,
+    CONFIG_DEVICE_CUDA,
+    CONFIG_DEVICE_EMULATED /* test builds only */
+};
 
 enum { CONFIG_MASK_GROUPS_MAX = 8 };
 

@@ -30,7 +30,7 @@ static const char *const samplings[] = {"frames", "timestamps", NULL};
 static const char *const optimizer_states[] = {"replicated", "sharded", NULL};
 static const char *const only_false[] = {"false", NULL};
 static const char *const no_skip[] = {"0", "-1", NULL};
-static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
+static const char *const devices[] = {"auto", "cpu", "cuda", "emulated", NULL};
 
 enum {
     REQUIRED = CONFIG_REQUIRED,

@@ -22,6 +22,9 @@ test-asan: ## the unit tests under ASan + UBSan only
 	@scripts/setup.sh build test
 	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh asan
 .PHONY: demo test test-asan
+emulated: ## the CUDA sources compiled for the CPU, with the emulator, into build/emulated
+	+@$(PARALLEL) -s VARIANT=emulated programs tests
+.PHONY: emulated
 
 bench: ## measure this machine: step time, operators
 	@scripts/setup.sh build

@@ -1,0 +1,46 @@
+/* The device that a process computes on: the one place that knows which operator twins this build
+ * has. */
+#ifndef LOCKSTEP_MODEL_DEVICE_H
+#define LOCKSTEP_MODEL_DEVICE_H
+
+#include "core/config.h"
+#include "core/status.h"
+#include "model/ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct model_device {
+    const struct op_table *table;
+    struct op_device *device;
+    bool gpu;
+    char facts[512]; /* what determines its bits besides the input, as key=value words */
+};
+
+/* Open the device that was asked for.
+ *
+ *   wanted       CONFIG_DEVICE_AUTO takes a card where there is one and says what it took
+ *   threads      compute threads of the CPU twin, at least 1
+ *   local_rank   chooses the card: local_rank modulo the number of visible cards
+ *
+ * Local.  Errors: LS_DEVICE when a card is asked for and there is none, or this build has no CUDA.
+ */
+ls_status model_device_open(struct model_device *out, enum config_device wanted, int threads,
+                            int local_rank) LS_MUST_CHECK;
+void model_device_close(struct model_device *device);
+
+/* How the build's GPU part answers (model/gpu_none.c, or model/cuda/gpu.c in CUDA and emulated
+ * builds). */
+struct gpu_build {
+    const char *name; /* "none", "cuda", "emulated" */
+    int (*count)(void);
+    ls_status (*open)(struct model_device *out, int index);
+    void (*close)(struct model_device *device);
+};
+extern const struct gpu_build gpu_build;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,42 @@
+# The CUDA twin: compiled by nvcc where it is (variants release and debug), or for the emulator by g++
+# (VARIANT=emulated, under ASan and UBSan), or left out.  Sets GPU to cuda, emulated or none.
+
+CUDA ?= auto
+CUDA_HOME ?= /usr/local/cuda
+CUDA_ARCH ?= sm_90
+NVCC ?= $(CUDA_HOME)/bin/nvcc
+ifeq ($(VARIANT),emulated)
+GPU := emulated
+else ifneq ($(filter-out 0 no,$(CUDA)),)
+GPU := $(if $(filter release debug,$(VARIANT)),$(if $(wildcard $(NVCC)),cuda,none),none)
+else
+GPU := none
+endif
+
+CUDA_SOURCES := $(if $(filter-out none,$(GPU)),$(wildcard model/cuda/*.cu))
+CUDA_TABLE := $(if $(filter-out none,$(GPU)),$(wildcard model/cuda/*.c))
+CUDA_OBJECTS := $(patsubst %.cu,$(O)/%.o,$(CUDA_SOURCES))
+CUDA_INCLUDE := -isystem $(CUDA_HOME)/include
+
+# Headers that .cu files share are C17; g++ and nvcc read them as C++17.
+NVCC_FLAGS := -std=c++17 -O3 -g -lineinfo -arch=$(CUDA_ARCH) -Werror all-warnings -Xptxas -v -Xcompiler -fopenmp,-Wall,-Wextra
+HOST_CXX ?= g++
+EMULATOR_FLAGS := -std=c++17 -Wall -Wextra -Wshadow -Werror -Wno-unknown-pragmas $(CUDA_INCLUDE) -include tests/emulator/device.h
+
+ifeq ($(GPU),cuda)
+libs_cuda := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcublas -lcudart -lstdc++
+$(O)/%.o: %.cu $(O)/flags
+	@mkdir -p $(@D)
+	@$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -MMD -MP -c -o $@ $< > $@.log 2>&1 || { grep -v '^ptxas info' $@.log; exit 1; }
+	@grep -v -E '^ptxas info|^ *[0-9]+ bytes stack' $@.log || true
+	@echo "$(NVCC) $<"
+else ifeq ($(GPU),emulated)
+libs_cuda := -lstdc++
+$(O)/%.o: %.cu $(O)/flags tests/emulator/device.h
+	@mkdir -p $(@D)
+	$(HOST_CXX) $(CPPFLAGS) $(OPT_$(VARIANT)) -fopenmp $(EMULATOR_FLAGS) -x c++ -MMD -MP -c -o $@ $<
+$(O)/tests/emulator/%.o: tests/emulator/%.cpp $(O)/flags
+	@mkdir -p $(@D)
+	$(HOST_CXX) $(CPPFLAGS) $(OPT_$(VARIANT)) -fopenmp $(EMULATOR_FLAGS) -MMD -MP -c -o $@ $<
+endif
+EMULATOR_OBJECTS := $(if $(filter emulated,$(GPU)),$(patsubst %.cpp,$(O)/%.o,$(wildcard tests/emulator/*.cpp)))

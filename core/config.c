@@ -40,6 +40,7 @@ static void close_reader(struct config_reader *reader)
     for (int i = 0; i < reader->mistake_count; i++)
         free(reader->mistakes[i].text);
     free(reader->node_of);
+    free(reader->misspelt);
     tree_close(&reader->tree);
 }
 
@@ -54,6 +55,7 @@ ls_status config_open(struct config **out, const char *path, const char *const *
     LS_TRY(core_alloc(&reader.config, 1));
     LS_TRY(core_format(&reader.config->source, "%s", path));
     LS_TRY(core_alloc(&reader.node_of, config_key_count));
+    LS_TRY(core_alloc(&reader.misspelt, config_key_count));
     LS_TRY(tree_parse(&reader.tree, text, bytes, path));
     for (int i = 0; i < override_count; i++)
         LS_TRY(tree_set(&reader.tree, overrides[i]));

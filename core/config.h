@@ -174,6 +174,12 @@ ls_status config_dump(char **out, const struct config *config) LS_MUST_CHECK;
  * hash: what ranks and resumes compare.  Local. */
 ls_status config_fingerprint(uint64_t *out, const struct config *config) LS_MUST_CHECK;
 
+/* All keys as Markdown tables: what docs/config.md has below the marker line
+ * (build/tools/config_reference docs/config.md writes it).  Owned by the caller.  Local.  Errors:
+ * LS_NOMEM. */
+#define CONFIG_REFERENCE_MARKER "<!-- Below: written by build/tools/config_reference. -->"
+ls_status config_reference(char **out) LS_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif

@@ -15,7 +15,7 @@ static void check_required(struct config_reader *reader)
 {
     for (int i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
-        if ((key->flags & CONFIG_REQUIRED) != 0 && reader->node_of[i] < 0)
+        if ((key->flags & CONFIG_REQUIRED) != 0 && config_missing(reader, key->path))
             config_mistake(reader, config_node(reader, key->path), key->path, "missing: %s",
                            key->help);
     }
@@ -52,12 +52,15 @@ static void check_data(struct config_reader *reader)
     if (tokens > TOKENS_MAX)
         config_mistake(reader, config_node(reader, "data.crop_size"), "data.crop_size",
                        "a clip would have %.0f patches; allowed: %d", tokens, TOKENS_MAX);
-    bool fps = config_given(reader, "data.fps");
-    if (fps == config_given(reader, "data.frame_step"))
-        config_mistake(reader, config_node(reader, "data.fps"), "data.fps",
-                       fps ? "stands beside data.frame_step; give one of them"
-                           : "missing: give this (frames a second) or data.frame_step (1 is every "
-                             "frame)");
+    static const char *const fps = "data.fps";
+    static const char *const frame_step = "data.frame_step";
+    if (config_given(reader, fps) && config_given(reader, frame_step))
+        config_mistake(reader, config_node(reader, fps), fps,
+                       "stands beside data.frame_step; give one of them");
+    if (config_missing(reader, fps) && config_missing(reader, frame_step))
+        config_mistake(reader, config_node(reader, fps), fps,
+                       "missing: give this (frames a second) or data.frame_step (1 is every "
+                       "frame)");
     double micro_batches = (double)reader->config->nodes * reader->config->tasks_per_node;
     if (micro_batches > MICRO_BATCHES_MAX)
         config_mistake(reader, config_node(reader, "nodes"), "nodes",
@@ -138,7 +141,7 @@ static void check_model(struct config_reader *reader)
     } else {
         bool named = config_given(reader, "model.model_name");
         for (int i = 0; i < 3; i++)
-            if (!config_given(reader, dimensions[i]))
+            if (config_missing(reader, dimensions[i]))
                 config_mistake(reader, config_node(reader, dimensions[i]), dimensions[i],
                                "missing: a custom encoder needs it%s",
                                named ? "" : " (or give model.model_name)");
@@ -216,15 +219,15 @@ static void check_schedule(struct config_reader *reader)
     static const char *const epochs = "optimization.epochs";
     static const char *const warmup = "optimization.warmup";
     bool steps_given = config_given(reader, "optimization.steps");
-    if (!steps_given && !config_given(reader, epochs))
+    if (config_missing(reader, "optimization.steps") && config_missing(reader, epochs))
         config_mistake(reader, config_node(reader, epochs), epochs,
                        "missing: give this (epochs of optimization.ipe steps) or "
                        "optimization.steps");
-    if (!config_given(reader, warmup) && !config_given(reader, "optimization.warmup_steps") &&
+    if (config_missing(reader, warmup) && config_missing(reader, "optimization.warmup_steps") &&
         !o->is_anneal)
         config_mistake(reader, config_node(reader, warmup), warmup,
                        "missing: give this (epochs) or optimization.warmup_steps; 0 for none");
-    if (o->ipe == 0 && steps_given && o->total_steps <= 1000000000)
+    if (o->ipe == 0 && steps_given)
         o->ipe = (int)o->total_steps;
     if (reader->mistake_count > 0 || o->ipe == 0)
         return;

@@ -46,6 +46,12 @@ bool config_given(const struct config_reader *reader, const char *path)
     return reader->node_of[config_key_find(path)] >= 0;
 }
 
+bool config_missing(const struct config_reader *reader, const char *path)
+{
+    int number = config_key_find(path);
+    return reader->node_of[number] < 0 && !reader->misspelt[number];
+}
+
 int config_node(const struct config_reader *reader, const char *path)
 {
     int node = reader->node_of[config_key_find(path)];
@@ -78,6 +84,13 @@ done:
 static void report_unknown(struct config_reader *reader, int node, const char *path,
                            const char *nearest)
 {
+    size_t length = nearest != NULL ? strlen(nearest) : 0;
+    for (int i = 0; i < config_key_count && nearest != NULL; i++) {
+        char end =
+            strncmp(config_keys[i].path, nearest, length) == 0 ? config_keys[i].path[length] : '?';
+        if (end == '\0' || end == '.') /* the key, or a key of the section */
+            reader->misspelt[i] = true;
+    }
     if (nearest != NULL)
         config_mistake(reader, node, path, "unknown key (did you mean %s?)", nearest);
     else
@@ -88,7 +101,7 @@ static void read_mask_group(struct config_reader *reader, int group, int positio
 {
     struct tree *tree = &reader->tree;
     char name[PATH_BYTES];
-    bool given[16] = {false};
+    bool given[16] = {false}; /* or misspelt */
     struct config_mask *mask = &reader->config->masks[position];
     if (tree->nodes[group].kind != TREE_MAPPING) {
         (void)snprintf(name, sizeof name, "mask[%d]", position);
@@ -102,7 +115,10 @@ static void read_mask_group(struct config_reader *reader, int group, int positio
             i++;
         (void)snprintf(name, sizeof name, "mask[%d].%.80s", position, word);
         if (i == config_mask_key_count) {
-            report_unknown(reader, child, name, config_nearest_mask_key(word));
+            int near = config_nearest_mask_key(word);
+            if (near >= 0)
+                given[near] = true;
+            report_unknown(reader, child, name, near >= 0 ? config_mask_keys[near].path : NULL);
             continue;
         }
         const struct config_key *key = &config_mask_keys[i];
@@ -219,8 +235,8 @@ static int list_length(struct config_reader *reader, const char *path, const cha
         return 0;
     }
     if (want > 0 && count != want) {
-        config_mistake(reader, node, path, "has %d entries, data.datasets has %d; one for each",
-                       count, want);
+        config_mistake(reader, node, path, "%d given, data.datasets has %d; one for each", count,
+                       want);
         return 0;
     }
     return count;

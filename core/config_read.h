@@ -18,6 +18,8 @@ struct config_reader {
     struct tree tree;
     struct config *config;
     int *node_of; /* by key number: the node that gave it, -1: not given (or null) */
+    bool
+        *misspelt; /* by key number: an unknown key may have meant it, so it is not "missing" too */
     struct config_mistake mistakes[CONFIG_MISTAKES_MAX];
     int mistake_count;
     bool no_memory; /* a mistake could not be noted */
@@ -31,8 +33,10 @@ void config_mistake(struct config_reader *reader, int node, const char *key, con
  * Errors: LS_NOMEM. */
 ls_status config_read_tree(struct config_reader *reader) LS_MUST_CHECK;
 
-/* Whether the key was given, and the node of it or of its section.  Local. */
+/* Whether the key was given; whether to complain that it was not (a misspelt key has its complaint
+ * already); the node of it or of its section.  Local. */
 bool config_given(const struct config_reader *reader, const char *path);
+bool config_missing(const struct config_reader *reader, const char *path);
 int config_node(const struct config_reader *reader, const char *path);
 
 /* Read one value of a key into `base` + its offset; false and a mistake when it is not allowed.
@@ -41,9 +45,10 @@ int config_node(const struct config_reader *reader, const char *path);
 bool config_read_value(struct config_reader *reader, const struct config_key *key, const char *name,
                        int node, void *base);
 
-/* The nearest known key to a mistyped one, NULL when none is near.  Local. */
+/* The nearest known key to a mistyped one, NULL when none is near; of a mask group's key the
+ * number, -1; of a section's name, written to `out`.  Local. */
 const char *config_nearest(const char *path);
-const char *config_nearest_mask_key(const char *name);
+int config_nearest_mask_key(const char *name);
 const char *config_nearest_section(char *out /* [CONFIG_NUMBER_BYTES] */, const char *name);
 
 /* What keys say together: required ones, sizes that must divide, model names, the schedule.

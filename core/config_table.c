@@ -102,7 +102,7 @@ const struct config_key config_keys[] = {
      .help = "Flips a clip with probability 0.5."},
 
     {"loss.loss_exp", DOUBLE(0, 16), AT(loss_exp), .initial = "1.0", .flags = RESULT | ABOVE,
-     .help = "Exponent p of the loss mean(|prediction - target|^p) / p."},
+     .help = "Exponent p of the loss mean(abs(prediction - target)^p) / p."},
 
     {"mask", .type = CONFIG_TYPE_MASKS, AT(masks), .flags = REQUIRED | RESULT,
      .help = "List of 1 to 8 mask groups."},
@@ -172,7 +172,7 @@ const struct config_key config_keys[] = {
      .help = "Take up the cool-down's own newest checkpoint where there is one."},
     {"optimization.epochs", INT(1, 1e8), AT(optimization.epochs), .flags = NULLABLE,
      .help = "Length of the run in epochs of `ipe` steps; this or `steps`."},
-    {"optimization.steps", INT64(1, 1e12), AT(optimization.total_steps), .flags = NULLABLE | OURS,
+    {"optimization.steps", INT64(1, 1e9), AT(optimization.total_steps), .flags = NULLABLE | OURS,
      .help = "Length of the run in steps; this or `epochs`."},
     {"optimization.ipe", INT(1, 1e9), AT(optimization.ipe), .flags = NULLABLE | OMIT,
      .help = "Steps of an epoch; by default one pass over the data, or all of `steps`."},
@@ -180,7 +180,7 @@ const struct config_key config_keys[] = {
      .help = "Horizon of the schedules over the length of the run: above 1 they stop short of their final values."},
     {"optimization.warmup", DOUBLE(0, 1e9), AT(optimization.warmup), .flags = NULLABLE,
      .help = "Linear warm-up of the learning rate in epochs; this or `warmup_steps`."},
-    {"optimization.warmup_steps", INT64(0, 1e12), AT(optimization.warmup_steps), .flags = NULLABLE | OURS,
+    {"optimization.warmup_steps", INT64(0, 1e9), AT(optimization.warmup_steps), .flags = NULLABLE | OURS,
      .help = "Linear warm-up of the learning rate in steps; this or `warmup`."},
     {"optimization.start_lr", DOUBLE(0, 1000), AT(optimization.start_lr), .flags = REQUIRED | RESULT,
      .help = "Learning rate before the warm-up."},

@@ -26,10 +26,10 @@ void config_number_text(char *out, double value)
     memcpy(exponent, ".0", 2);
 }
 
-/* A bound as people write it: 65536, 0.5, 1e+09. */
+/* A bound as people write it: 65536, 0.5. */
 static void bound_text(char *out, double value)
 {
-    (void)snprintf(out, CONFIG_NUMBER_BYTES, fabs(value) < 1e7 ? "%.7g" : "%.0e", value);
+    (void)snprintf(out, CONFIG_NUMBER_BYTES, "%.15g", value);
 }
 
 static ls_status range_text(char **out, const struct config_key *key, const char *what)
@@ -159,18 +159,18 @@ const char *config_nearest(const char *path)
     return near_enough(leaf(path), least) ? best : NULL;
 }
 
-const char *config_nearest_mask_key(const char *name)
+int config_nearest_mask_key(const char *name)
 {
-    const char *best = NULL;
+    int best = -1;
     int least = 2 * NAME_MAX_BYTES;
     for (int i = 0; i < config_mask_key_count; i++) {
         int distance = 2 * edit_distance(name, config_mask_keys[i].path);
         if (distance < least) {
             least = distance;
-            best = config_mask_keys[i].path;
+            best = i;
         }
     }
-    return near_enough(name, least) ? best : NULL;
+    return near_enough(name, least) ? best : -1;
 }
 
 const char *config_nearest_section(char *out, const char *name)

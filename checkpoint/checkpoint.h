@@ -134,6 +134,9 @@ ls_status checkpoint_open_newest(struct checkpoint **out, const char *folder) LS
 void checkpoint_close(struct checkpoint **checkpoint);
 const struct checkpoint_info *checkpoint_info(const struct checkpoint *checkpoint);
 
+/* Facts of its shards, info->shard_count of them; owned by the handle.  Local. */
+const struct checkpoint_shard_facts *checkpoint_shards(const struct checkpoint *checkpoint);
+
 /* Read elements [array->offset, +count) of the array `array->name` into array->data, from whichever
  * shards hold them; reads the blocks that the range touches and no more, and checks their hashes.
  * Local, any thread.  Errors: LS_CHECKPOINT; also when array->total is not the stored one. */

@@ -1,0 +1,89 @@
+/* Synthetic states: every element differs, so that a misplaced range cannot go unseen. */
+#include "tests/support/checkpoints.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/files.h"
+
+static const char *const array_names[SUPPORT_ARRAYS] = {"weights", "moment1", "moment2", "ema"};
+
+void support_state_open(struct support_state *out, int64_t step)
+{
+    const int64_t flat = 11 * CHECKPOINT_BLOCK + 1000;
+    const int64_t encoder = 5 * CHECKPOINT_BLOCK + 17;
+    memset(out, 0, sizeof *out);
+    out->parameters[0] = (struct checkpoint_parameter){
+        "encoder.patch_embed.proj.weight", 0, encoder - 17, 2, {5, CHECKPOINT_BLOCK}, step};
+    out->parameters[1] =
+        (struct checkpoint_parameter){"encoder.norm.bias", encoder - 17, 17, 1, {17}, step};
+    out->parameters[2] = (struct checkpoint_parameter){
+        "predictor.mask_tokens.0", encoder, flat - encoder, 1, {flat - encoder}, step / 2};
+    out->skipped[0] = 7;
+    out->skipped[1] = 19;
+    out->state = (struct checkpoint_state){.step = step,
+                                           .parameter_count = 3,
+                                           .array_count = SUPPORT_ARRAYS,
+                                           .config_yaml = "app: vjepa\nfolder: \"a \\\"b\\\"\"\n",
+                                           .facts_json = "{\"threads\":2,\"isa\":\"avx512\"}",
+                                           .skipped_count = 2};
+    for (int a = 0; a < SUPPORT_ARRAYS; a++) {
+        int64_t total = a == 3 ? encoder : flat;
+        float *data = malloc((size_t)total * sizeof *data);
+        assert(data != NULL);
+        for (int64_t i = 0; i < total; i++)
+            data[i] = (float)(i % 999983) + 0.25F * (float)a + 0.001F * (float)(step % 1000);
+        out->state.arrays[a] = (struct checkpoint_array){array_names[a], data, 0, total, total};
+    }
+}
+
+void support_state_close(struct support_state *state)
+{
+    for (int a = 0; a < state->state.array_count; a++)
+        free(state->state.arrays[a].data);
+}
+
+ls_status support_save(const char *folder, const struct support_state *state, int of,
+                       int64_t run_epoch)
+{
+    ls_status st = LS_OK;
+    struct checkpoint_shard_facts *facts = NULL;
+    struct checkpoint_state whole = state->state;
+    whole.parameters = (struct checkpoint_parameter *)state->parameters;
+    whole.skipped = state->skipped;
+    LS_TRY(core_alloc(&facts, of));
+    for (int s = 0; s < of; s++) {
+        struct checkpoint_state part = whole;
+        for (int a = 0; a < part.array_count; a++) {
+            struct checkpoint_array *array = &part.arrays[a];
+            checkpoint_range(&array->offset, &array->count, array->total, s, of);
+            array->data += array->offset;
+        }
+        LS_TRY(checkpoint_shard_write(&facts[s], folder, &part, s, of, run_epoch));
+    }
+    LS_TRY(checkpoint_commit(folder, &whole, facts, of, run_epoch));
+done:
+    free(facts);
+    return st;
+}
+
+char *support_folder(void)
+{
+    const char *parent = getenv("TMPDIR");
+    char *path = NULL;
+    ls_status st = core_format(&path, "%s/lockstep-test-XXXXXX", parent != NULL ? parent : "/tmp");
+    assert(st == LS_OK);
+    (void)st;
+    char *made = mkdtemp(path);
+    assert(made != NULL);
+    return made;
+}
+
+void support_folder_remove(char *folder)
+{
+    ls_status st = files_remove(folder);
+    (void)st; /* a leftover under /tmp fails no test */
+    free(folder);
+}

@@ -71,7 +71,7 @@ ALL_LIBS := worker launcher model comm data checkpoint core reference support
 LINK = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -Wl,--as-needed
 
 PROGRAMS := $(B)/lockstep $(B)/lockstep-worker $(B)/golden
-TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
+TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c)) $(EMULATED_TESTS)
 BENCHES := $(patsubst benchmarks/%.c,$(B)/benchmarks/%,$(wildcard benchmarks/bench_*.c))
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 
@@ -129,6 +129,9 @@ $(B)/golden: $(patsubst %.c,$(O)/%.o,$(wildcard tests/golden_program/*.c)) $(for
 $(B)/tests/%: $(O)/tests/unit/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
 	$(LINK) $(libs_tests) $(all_libs)
+$(EMULATED_TESTS): $(B)/tests/%: $(O)/tests/emulated/%.o $(EMULATOR_OBJECTS) $(O)/libcore.a
+	@mkdir -p $(@D)
+	$(LINK) $(libs_tests) -ldnnl $(libs_core) -lm $(libs_cuda)
 $(B)/tools/%: $(O)/tests/tools/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
 	$(LINK) $(all_libs)

@@ -40,3 +40,8 @@ $(O)/tests/emulator/%.o: tests/emulator/%.cpp $(O)/flags
 	$(HOST_CXX) $(CPPFLAGS) $(OPT_$(VARIANT)) -fopenmp $(EMULATOR_FLAGS) -MMD -MP -c -o $@ $<
 endif
 EMULATOR_OBJECTS := $(if $(filter emulated,$(GPU)),$(patsubst %.cpp,$(O)/%.o,$(wildcard tests/emulator/*.cpp)))
+
+# Tests of the emulator itself, written as device code.
+ifeq ($(GPU),emulated)
+EMULATED_TESTS := $(patsubst tests/emulated/%.cu,$(B)/tests/%,$(wildcard tests/emulated/test_*.cu))
+endif

@@ -154,9 +154,9 @@ fiber *idle_fiber()
         if (memory == MAP_FAILED)
             complain("no memory for a fiber's stack");
         made->stack = static_cast<char *>(memory);
-        /* The first switch pops six registers and returns into fiber_main; the slot above keeps the
+        /* The first switch pops six registers and returns into fiber_main; the slot above it keeps the
          * ABI's alignment. */
-        void **top = reinterpret_cast<void **>(made->stack + stack_bytes) - 2;
+        void **top = reinterpret_cast<void **>(made->stack + stack_bytes) - 1;
         *--top = reinterpret_cast<void *>(fiber_main);
         for (int i = 0; i < 6; i++)
             *--top = nullptr;

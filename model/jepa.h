@@ -61,6 +61,21 @@ struct jepa_result {                           /* sums over the micro-batches of
     int64_t target_rows; /* predicted tokens, over all groups: rows behind the statistics */
 };
 
+/* What a micro-batch asks for, in true tokens: no padding. */
+struct jepa_work {
+    int clips, tokens, groups; /* tokens of a clip */
+    int context_count[CONFIG_MASK_GROUPS_MAX];
+    int predicted_count[CONFIG_MASK_GROUPS_MAX];
+    int64_t target_queries; /* tokens that any group predicts, each counted once, over all clips */
+};
+
+/* Model FLOPs of one micro-batch, forward and backward: products and attention, two per
+ * multiply-add.  Target encoder: forward only, its last block's queries, projection and MLP at
+ * predicted tokens only.  Context encoder and predictor: backward counts twice forward, save for
+ * the patch embedding, whose input needs no gradient (once); the predictor's last block like the
+ * target's.  Padding and recomputation (activation checkpointing) do not count.  Local. */
+double jepa_flops(const struct model_shape *shape, const struct jepa_work *work);
+
 /* Allocate everything.  `ops` and `device` are borrowed for the life of the model.  Local.  Errors:
  * LS_USAGE, LS_NOMEM, LS_DEVICE. */
 ls_status jepa_open(struct jepa **out, const struct jepa_options *options,
@@ -118,8 +133,8 @@ ls_status jepa_statistics(struct jepa *jepa, double *out) LS_MUST_CHECK;
  * cosine between predictions and their mean. */
 void jepa_statistics_reduce(const struct jepa *jepa, const double *summed, double *target_std,
                             double *prediction_cosine);
-/* Ask that this step also gathers the targets' second moments [dim, dim] (before its first
- * micro-batch). */
+/* Ask that this step also gathers the targets' second moments [dim, dim]: after jepa_begin_step,
+ * before the first micro-batch. */
 ls_status jepa_want_gram(struct jepa *jepa) LS_MUST_CHECK;
 ls_status jepa_gram(struct jepa *jepa, float *out) LS_MUST_CHECK;
 /* Participation ratio (tr C)^2 / tr(C^2) of the covariance, from summed gram and statistics. */

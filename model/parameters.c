@@ -17,44 +17,18 @@
 
 enum { ALIGNMENT = 64, INIT_CHUNK = 1 << 16, COLOURS = 3 };
 
-struct model_name {
-    const char *name;
-    int dim, depth, heads;
-    double mlp_ratio;
-};
-
-/* Source: V-JEPA 2 public code, src/models/vision_transformer.py; design section 4. */
-static const struct model_name model_names[] = {
-    {"vit_tiny", 192, 12, 3, 4.0},
-    {"vit_small", 384, 12, 6, 4.0},
-    {"vit_base", 768, 12, 12, 4.0},
-    {"vit_large", 1024, 24, 16, 4.0},
-    {"vit_huge", 1280, 32, 16, 4.0},
-    {"vit_giant_xformers", 1408, 40, 22, 48.0 / 11.0},
-    {"vit_gigantic_xformers", 1664, 48, 26, 48.0 / 11.0},
-};
-
 ls_status model_shape_of_config(struct model_shape *out, const struct config *config)
 {
     const struct config_model *model = &config->model;
-    struct model_name encoder = {"custom", model->embed_dim, model->depth, model->num_heads,
-                                 model->mlp_ratio};
-    if (strcmp(model->model_name, "custom") != 0) {
-        size_t i = 0;
-        const size_t count = sizeof model_names / sizeof *model_names;
-        while (i < count && strcmp(model_names[i].name, model->model_name) != 0)
-            i++;
-        if (i == count)
-            return LS_FAIL(LS_USAGE, "model.model_name: no model is called %s", model->model_name);
-        encoder = model_names[i];
-    }
+    if (model->embed_dim < 1 || model->pred_embed_dim < 1)
+        return LS_FAIL(LS_USAGE, "model.embed_dim and model.pred_embed_dim must be positive");
     *out = (struct model_shape){
         .patch = config->data.patch_size,
         .tubelet = config->data.tubelet_size,
-        .dim = encoder.dim,
-        .depth = encoder.depth,
-        .heads = encoder.heads,
-        .hidden = (int)(encoder.dim * encoder.mlp_ratio),
+        .dim = model->embed_dim,
+        .depth = model->depth,
+        .heads = model->num_heads,
+        .hidden = (int)(model->embed_dim * model->mlp_ratio),
         .pred_dim = model->pred_embed_dim,
         .pred_depth = model->pred_depth,
         .pred_heads = model->pred_num_heads,

@@ -1,0 +1,77 @@
+/* The inside of struct jepa, shared by jepa*.c and nobody else. */
+#ifndef LOCKSTEP_MODEL_JEPA_PARTS_H
+#define LOCKSTEP_MODEL_JEPA_PARTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/arena.h"
+#include "model/encoder.h"
+#include "model/jepa.h"
+#include "model/layer.h"
+#include "model/layout.h"
+#include "model/parameters.h"
+#include "model/predictor.h"
+
+/* Flat arrays on the device. */
+struct jepa_flat {
+    float *weights_dev, *gradient_dev, *moment1_dev, *moment2_dev, *ema_dev;
+    void *weights_compute_dev, *ema_compute_dev; /* the float32 arrays themselves, or bf16 copies */
+    float *gradient_host; /* gradient_dev itself where memory is the host's */
+};
+
+/* Sums over a step, in double on the device, one after another. */
+struct jepa_sums {
+    double *loss_dev;                                                     /* [groups] */
+    double *target_dev, *target_square_dev;                               /* [dim] each */
+    double *prediction_dev, *prediction_square_dev, *prediction_unit_dev; /* likewise */
+    double *norm_dev;                                                     /* [1] */
+    double *host; /* [sums_count] pinned, where downloads go */
+    int64_t count;
+    float *gram_dev; /* [dim, dim] */
+};
+
+struct jepa {
+    struct jepa_options options;
+    struct layer_device on;
+    struct parameters *parameters;
+    struct jepa_flat flat;
+    struct jepa_sums sums;
+    float *rotary_dev;
+    int rotary_positions;
+
+    struct encoder target, context;
+    struct predictor predictor;
+    struct layout_limits limits;
+    struct layout_builder *layout_builder;
+    struct arena arena;
+    void *pixels_dev; /* NULL where memory is the host's: clips are read where they are */
+    size_t pixel_bytes;
+
+    /* Named memory of the arena. */
+    struct encoder_target_memory target_memory;
+    struct encoder_context_memory context_memory;
+    struct predictor_memory predictor_memory;
+    struct block_scratch encoder_scratch, predictor_scratch;
+    float *goals;       /* [prediction rows, dim] targets by prediction */
+    void *dpredictions; /* [prediction rows, dim] dtype of products */
+    void *dcontext;     /* [context rows, dim] dtype of products */
+    float *dx;          /* [context rows, dim] */
+
+    /* Of the running step. */
+    struct layout layout;      /* of the last micro-batch */
+    uint64_t mask_tokens_used; /* bits */
+    bool want_gram;
+    bool gradient_staged; /* the host copy is newer than the device's */
+    double flops;
+    int64_t target_rows;
+
+    int64_t *adam_steps;            /* [parameters] */
+    struct op_update_piece *pieces; /* [parameters] */
+};
+
+/* Give the arena's memory its names (jepa_arena.c).  Local. */
+void jepa_arena_lay_out(struct jepa *jepa);
+
+#endif

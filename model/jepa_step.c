@@ -1,0 +1,329 @@
+/* One step: micro-batches forward and backward, then the update.
+ *
+ * The target pass comes first and leaves only the goals; from there on all memory belongs to what
+ * is trained.  Nothing here allocates. */
+#include <math.h>
+#include <string.h>
+
+#include "model/jepa_parts.h"
+
+/* Of the pixels of the clips that the public encoder was normalised with (ImageNet). */
+static const float pixel_mean[3] = {0.485F, 0.456F, 0.406F};
+static const float pixel_std[3] = {0.229F, 0.224F, 0.225F};
+
+ls_status jepa_begin_step(struct jepa *jepa)
+{
+    ls_status st = LS_OK;
+    const struct op_table *ops = jepa->on.ops;
+    jepa->mask_tokens_used = 0;
+    jepa->want_gram = false;
+    jepa->gradient_staged = false;
+    jepa->flops = 0.0;
+    jepa->target_rows = 0;
+    LS_TRY(ops->zero(jepa->on.device, jepa->flat.gradient_dev,
+                     (size_t)jepa->parameters->flat_count * sizeof(float)));
+    LS_TRY(
+        ops->zero(jepa->on.device, jepa->sums.loss_dev, (size_t)jepa->sums.count * sizeof(double)));
+done:
+    return st;
+}
+
+ls_status jepa_want_gram(struct jepa *jepa)
+{
+    const size_t dim = (size_t)jepa->options.shape.dim;
+    jepa->want_gram = true;
+    return jepa->on.ops->zero(jepa->on.device, jepa->sums.gram_dev, dim * dim * sizeof(float));
+}
+
+static ls_status take_clips(struct jepa *jepa, struct op_clips *out, const struct jepa_batch *batch)
+{
+    const struct jepa_options *o = &jepa->options;
+    *out = (struct op_clips){
+        .pixels_dev = batch->pixels,
+        .kind = o->float_clips ? OP_PIXELS_F32_CTHW : OP_PIXELS_U8_THWC,
+        .clips = batch->clips,
+        .frames = batch->frames,
+        .height = o->height,
+        .width = o->width,
+        .tubelet = o->shape.tubelet,
+        .patch = o->shape.patch,
+    };
+    for (int c = 0; c < 3; c++) {
+        out->mean[c] = pixel_mean[c];
+        out->inverse_std[c] = 1.0F / pixel_std[c];
+    }
+    if (jepa->pixels_dev == NULL)
+        return LS_OK;
+    out->pixels_dev = jepa->pixels_dev;
+    const size_t frame_bytes = jepa->pixel_bytes / (size_t)o->frames;
+    return jepa->on.ops->upload(jepa->on.device, jepa->pixels_dev, batch->pixels,
+                                frame_bytes * (size_t)batch->frames * (size_t)batch->clips);
+}
+
+/* goals: the layer-normed target features of every prediction. */
+static ls_status run_target(struct jepa *jepa, struct op_clips clips)
+{
+    ls_status st = LS_OK;
+    const struct layout *layout = &jepa->layout;
+    const int64_t dim = jepa->options.shape.dim;
+    const struct op_matrix goals =
+        layer_matrix(jepa->goals, layout->predictions.sequences.rows, dim, OP_F32);
+    const struct op_matrix made =
+        layer_matrix(jepa->target_memory.goal, layout->queries.sequences.rows, dim, OP_F32);
+    LS_TRY(encoder_target_fwd(&jepa->on, &jepa->target, &jepa->target_memory, clips, layout,
+                              jepa->options.whole_target));
+    LS_TRY(jepa->on.ops->gather_rows(jepa->on.device, goals, made, layout->goal_index_dev, NULL));
+done:
+    return st;
+}
+
+/* Rows of group `g` in a matrix of predictions. */
+static struct op_matrix group_view(const struct layout *layout, int g, void *data_dev, int64_t dim,
+                                   enum op_dtype dtype)
+{
+    char *first =
+        (char *)data_dev + (size_t)(layout->group_first[g] * dim) * arena_element_bytes(dtype);
+    return layer_matrix(first, layout->group_rows[g].rows, dim, dtype);
+}
+
+static ls_status run_loss(struct jepa *jepa, double micro_batch_weight)
+{
+    ls_status st = LS_OK;
+    const struct layout *layout = &jepa->layout;
+    const int64_t dim = jepa->options.shape.dim;
+    for (int g = 0; g < layout->groups; g++) {
+        const struct op_sequences *rows = &layout->group_rows[g];
+        const double share = micro_batch_weight / (double)(rows->true_rows * dim);
+        LS_TRY(jepa->on.ops->loss(
+            jepa->on.device, group_view(layout, g, jepa->dpredictions, dim, jepa->on.dtype),
+            jepa->sums.loss_dev + g,
+            group_view(layout, g, jepa->predictor_memory.predictions, dim, OP_F32),
+            group_view(layout, g, jepa->goals, dim, OP_F32), rows, jepa->options.loss_exponent,
+            share / layout->groups, share));
+    }
+done:
+    return st;
+}
+
+static ls_status run_statistics(struct jepa *jepa)
+{
+    ls_status st = LS_OK;
+    const struct layout *layout = &jepa->layout;
+    const struct op_table *ops = jepa->on.ops;
+    const struct op_sequences *rows = &layout->predictions.sequences;
+    const int64_t dim = jepa->options.shape.dim;
+    const struct op_matrix goals = layer_matrix(jepa->goals, rows->rows, dim, OP_F32);
+    const struct op_matrix predictions =
+        layer_matrix(jepa->predictor_memory.predictions, rows->rows, dim, OP_F32);
+    LS_TRY(ops->column_statistics(jepa->on.device, jepa->sums.target_dev,
+                                  jepa->sums.target_square_dev, NULL, goals, rows));
+    LS_TRY(ops->column_statistics(jepa->on.device, jepa->sums.prediction_dev,
+                                  jepa->sums.prediction_square_dev, jepa->sums.prediction_unit_dev,
+                                  predictions, rows));
+    if (jepa->want_gram)
+        LS_TRY(ops->gram(jepa->on.device, jepa->sums.gram_dev, goals));
+    jepa->target_rows += rows->true_rows;
+done:
+    return st;
+}
+
+static ls_status run_trained(struct jepa *jepa, struct op_clips clips, int mask_token,
+                             double micro_batch_weight, struct layer_report *report)
+{
+    ls_status st = LS_OK;
+    const struct layout *layout = &jepa->layout;
+    const int64_t dim = jepa->options.shape.dim;
+    const int64_t rows = layout->context.sequences.rows;
+    const struct op_matrix context =
+        layer_matrix(jepa->context_memory.normed, rows, dim, jepa->on.dtype);
+    const struct op_matrix dcontext = layer_matrix(jepa->dcontext, rows, dim, jepa->on.dtype);
+    const struct op_matrix dpredictions =
+        layer_matrix(jepa->dpredictions, layout->predictions.sequences.rows, dim, jepa->on.dtype);
+    LS_TRY(encoder_context_fwd(&jepa->on, &jepa->context, &jepa->context_memory,
+                               &jepa->encoder_scratch, clips, layout));
+    LS_TRY(predictor_fwd(&jepa->on, &jepa->predictor, &jepa->predictor_memory,
+                         &jepa->predictor_scratch, context, mask_token, layout));
+    LS_TRY(run_loss(jepa, micro_batch_weight));
+    LS_TRY(run_statistics(jepa));
+    LS_TRY(predictor_bwd(&jepa->on, &jepa->predictor, &jepa->predictor_memory,
+                         &jepa->predictor_scratch, dcontext, dpredictions, context, mask_token,
+                         layout, report));
+    LS_TRY(encoder_context_bwd(&jepa->on, &jepa->context, &jepa->context_memory,
+                               &jepa->encoder_scratch, jepa->dx, jepa->dcontext, layout, report));
+done:
+    return st;
+}
+
+static ls_status check_batch(const struct jepa *jepa, const struct jepa_batch *batch)
+{
+    const struct jepa_options *o = &jepa->options;
+    if (batch->frames < 1 || batch->frames > o->frames || batch->frames % o->shape.tubelet != 0)
+        return LS_FAIL(LS_USAGE, "clips of %d frames: at most %d, a multiple of %d", batch->frames,
+                       o->frames, o->shape.tubelet);
+    if (batch->mask_token < 0 || batch->mask_token >= o->shape.mask_tokens)
+        return LS_FAIL(LS_USAGE, "mask token %d of %d", batch->mask_token, o->shape.mask_tokens);
+    return LS_OK;
+}
+
+static double count_flops(const struct jepa *jepa, const struct jepa_batch *batch)
+{
+    struct jepa_work work = {
+        .clips = batch->clips,
+        .tokens = jepa->layout.tokens,
+        .groups = jepa->layout.groups,
+        .target_queries = jepa->layout.queries.sequences.true_rows,
+    };
+    for (int g = 0; g < work.groups; g++) {
+        work.context_count[g] = batch->context_count[g];
+        work.predicted_count[g] = batch->predicted_count[g];
+    }
+    return jepa_flops(&jepa->options.shape, &work);
+}
+
+ls_status jepa_micro_batch(struct jepa *jepa, const struct jepa_batch *batch,
+                           double micro_batch_weight, jepa_gradient_ready ready,
+                           void *ready_context)
+{
+    ls_status st = LS_OK;
+    const struct jepa_options *o = &jepa->options;
+    struct op_clips clips;
+    struct layer_report report = {
+        .ready = ready,
+        .context = ready_context,
+        .end = jepa->parameters->flat_count,
+        .ops = jepa->on.ops,
+        .device = jepa->on.device,
+        .gradient_dev = jepa->flat.gradient_dev,
+        .gradient_host = jepa->flat.gradient_host,
+    };
+    LS_TRY(check_batch(jepa, batch));
+    const int tokens = batch->frames / o->shape.tubelet * (o->height / o->shape.patch) *
+                       (o->width / o->shape.patch);
+    LS_TRY(layout_build(&jepa->layout, jepa->layout_builder, batch, tokens));
+    LS_TRY(take_clips(jepa, &clips, batch));
+    jepa->mask_tokens_used |= 1ULL << batch->mask_token;
+    jepa->gradient_staged = ready != NULL && jepa->flat.gradient_host != jepa->flat.gradient_dev;
+    LS_TRY(run_target(jepa, clips));
+    LS_TRY(run_trained(jepa, clips, batch->mask_token, micro_batch_weight, &report));
+    jepa->flops += count_flops(jepa, batch);
+    /* The batch is borrowed for the call, and the next one reuses the index arrays. */
+    if (!jepa->on.ops->host_memory)
+        LS_TRY(jepa->on.ops->synchronize(jepa->on.device));
+done:
+    return st;
+}
+
+ls_status jepa_result(struct jepa *jepa, struct jepa_result *out)
+{
+    ls_status st = LS_OK;
+    const int groups = jepa->options.groups;
+    *out = (struct jepa_result){.flops = jepa->flops, .target_rows = jepa->target_rows};
+    LS_TRY(jepa->on.ops->download(jepa->on.device, jepa->sums.host, jepa->sums.loss_dev,
+                                  (size_t)groups * sizeof(double)));
+    LS_TRY(jepa->on.ops->synchronize(jepa->on.device));
+    for (int g = 0; g < groups; g++) {
+        out->group_loss[g] = jepa->sums.host[g];
+        out->loss += jepa->sums.host[g] / groups;
+    }
+done:
+    return st;
+}
+
+uint64_t jepa_mask_tokens_used(const struct jepa *jepa)
+{
+    return jepa->mask_tokens_used;
+}
+
+void jepa_mask_tokens_set(struct jepa *jepa, uint64_t used)
+{
+    jepa->mask_tokens_used = used;
+}
+
+/* Where the all-reduce worked on the host's copy, the device takes it back, once. */
+static ls_status take_back_gradient(struct jepa *jepa)
+{
+    if (!jepa->gradient_staged)
+        return LS_OK;
+    jepa->gradient_staged = false;
+    return jepa->on.ops->upload(jepa->on.device, jepa->flat.gradient_dev, jepa->flat.gradient_host,
+                                (size_t)jepa->parameters->flat_count * sizeof(float));
+}
+
+ls_status jepa_gradient_norm(struct jepa *jepa, double *out)
+{
+    ls_status st = LS_OK;
+    *out = 0.0;
+    LS_TRY(take_back_gradient(jepa));
+    LS_TRY(jepa->on.ops->square_sum(jepa->on.device, jepa->sums.norm_dev, jepa->flat.gradient_dev,
+                                    jepa->parameters->flat_count));
+    LS_TRY(jepa->on.ops->download(jepa->on.device, jepa->sums.host, jepa->sums.norm_dev,
+                                  sizeof(double)));
+    LS_TRY(jepa->on.ops->synchronize(jepa->on.device));
+    *out = sqrt(jepa->sums.host[0]);
+done:
+    return st;
+}
+
+/* Whether a parameter had a gradient in this step: all but the mask tokens that no clip used. */
+static bool has_gradient(const struct jepa *jepa, const struct parameter *parameter, int mask_token)
+{
+    return parameter->kind != PARAMETER_MASK_TOKEN ||
+           ((jepa->mask_tokens_used >> mask_token) & 1U) != 0;
+}
+
+static int list_pieces(struct jepa *jepa)
+{
+    const struct jepa_options *o = &jepa->options;
+    int count = 0;
+    int mask_token = 0;
+    for (int i = 0; i < jepa->parameters->count; i++) {
+        const struct parameter *parameter = &jepa->parameters->table[i];
+        const bool has = has_gradient(jepa, parameter, mask_token);
+        if (parameter->kind == PARAMETER_MASK_TOKEN)
+            mask_token++;
+        if (!has)
+            continue;
+        const double t = (double)++jepa->adam_steps[i];
+        jepa->pieces[count++] = (struct op_update_piece){
+            .offset = parameter->offset,
+            .count = parameter->count,
+            .decay = parameter->decay,
+            .ema = parameter->encoder,
+            .first_correction = 1.0 - pow(o->beta1, t),
+            .second_correction = 1.0 - pow(o->beta2, t),
+        };
+    }
+    return count;
+}
+
+ls_status jepa_update(struct jepa *jepa, const struct jepa_update *update)
+{
+    ls_status st = LS_OK;
+    const struct jepa_flat *flat = &jepa->flat;
+    const bool copies = jepa->on.dtype != OP_F32;
+    LS_TRY(take_back_gradient(jepa));
+    const struct op_update work = {
+        .pieces = jepa->pieces,
+        .piece_count = list_pieces(jepa),
+        .weights_dev = flat->weights_dev,
+        .moment1_dev = flat->moment1_dev,
+        .moment2_dev = flat->moment2_dev,
+        .ema_dev = flat->ema_dev,
+        .gradient_dev = flat->gradient_dev,
+        .weights_compute_dev = copies ? flat->weights_compute_dev : NULL,
+        .ema_compute_dev = copies ? flat->ema_compute_dev : NULL,
+        .lr = update->lr,
+        .weight_decay = update->weight_decay,
+        .beta1 = jepa->options.beta1,
+        .beta2 = jepa->options.beta2,
+        .eps = jepa->options.eps,
+        .ema_keep = update->ema_keep,
+        .gradient_scale = update->gradient_scale,
+    };
+    LS_TRY(jepa->on.ops->update(jepa->on.device, &work));
+    /* The list of pieces lies in host memory and is made anew by the next update. */
+    if (!jepa->on.ops->host_memory)
+        LS_TRY(jepa->on.ops->synchronize(jepa->on.device));
+done:
+    return st;
+}

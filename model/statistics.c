@@ -1,0 +1,85 @@
+/* What shows a collapse: spread and rank of the targets, likeness of the predictions.
+ *
+ * Devices gather sums only; means, variances and ratios are made here, in double, from the sums of
+ * all ranks. */
+#include <math.h>
+#include <string.h>
+
+#include "model/jepa_parts.h"
+
+enum { ARRAYS = 4 }; /* target sum, target square sum, prediction sum, prediction unit sum */
+
+int64_t jepa_statistics_count(const struct jepa *jepa)
+{
+    return ARRAYS * (int64_t)jepa->options.shape.dim + 1;
+}
+
+ls_status jepa_statistics(struct jepa *jepa, double *out)
+{
+    ls_status st = LS_OK;
+    const size_t bytes = ARRAYS * (size_t)jepa->options.shape.dim * sizeof(double);
+    LS_TRY(jepa->on.ops->download(jepa->on.device, jepa->sums.host, jepa->sums.target_dev, bytes));
+    LS_TRY(jepa->on.ops->synchronize(jepa->on.device));
+    memcpy(out, jepa->sums.host, bytes);
+    out[jepa_statistics_count(jepa) - 1] = (double)jepa->target_rows;
+done:
+    return st;
+}
+
+void jepa_statistics_reduce(const struct jepa *jepa, const double *summed, double *target_std,
+                            double *prediction_cosine)
+{
+    const int64_t dim = jepa->options.shape.dim;
+    const double *sum = summed;
+    const double *square = sum + dim;
+    const double *prediction = square + dim;
+    const double *unit = prediction + dim;
+    const double rows = summed[ARRAYS * dim];
+    *target_std = 0.0;
+    *prediction_cosine = 0.0;
+    if (rows < 1.0)
+        return;
+    double length = 0.0;
+    for (int64_t c = 0; c < dim; c++) {
+        const double mean = sum[c] / rows;
+        const double variance = square[c] / rows - mean * mean;
+        *target_std += sqrt(variance > 0.0 ? variance : 0.0) / (double)dim;
+        length += prediction[c] * prediction[c];
+        *prediction_cosine += unit[c] / rows * prediction[c];
+    }
+    *prediction_cosine = length > 0.0 ? *prediction_cosine / sqrt(length) : 0.0;
+}
+
+ls_status jepa_gram(struct jepa *jepa, float *out)
+{
+    ls_status st = LS_OK;
+    const size_t dim = (size_t)jepa->options.shape.dim;
+    if (!jepa->want_gram) {
+        st = LS_FAIL(LS_USAGE, "jepa_want_gram was not called in this step");
+        goto done;
+    }
+    LS_TRY(jepa->on.ops->download(jepa->on.device, out, jepa->sums.gram_dev,
+                                  dim * dim * sizeof(float)));
+    LS_TRY(jepa->on.ops->synchronize(jepa->on.device));
+done:
+    return st;
+}
+
+double jepa_target_rank(const struct jepa *jepa, const double *summed, const float *gram)
+{
+    const int64_t dim = jepa->options.shape.dim;
+    const double rows = summed[ARRAYS * dim];
+    double trace = 0.0;
+    double trace_square = 0.0; /* of C^2: the sum of the squares of C's elements */
+    if (rows < 1.0)
+        return 0.0;
+    for (int64_t i = 0; i < dim; i++)
+        for (int64_t k = 0; k < dim; k++) {
+            const double c =
+                (double)gram[i * dim + k] / rows - summed[i] / rows * (summed[k] / rows);
+            trace_square += c * c;
+            if (i == k)
+                trace += c;
+        }
+    return trace_square > 0.0 ? trace * trace / trace_square : 0.0;
+}

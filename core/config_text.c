@@ -6,6 +6,7 @@
 
 #include "core/config_read.h"
 #include "core/files.h"
+#include "core/text.h"
 
 void config_number_text(char *out, double value)
 {
@@ -89,41 +90,6 @@ ls_status config_key_allowed(char **out, const struct config_key *key)
     return core_format(out, "nothing");
 }
 
-enum { NAME_MAX_BYTES = 64 };
-
-/* Edits (insert, delete, replace, swap neighbours) that turn a into b; NAME_MAX_BYTES when either
- * is longer than names are. */
-static int edit_distance(const char *a, const char *b)
-{
-    int row[3][NAME_MAX_BYTES + 1];
-    size_t n = strlen(a);
-    size_t m = strlen(b);
-    if (n > NAME_MAX_BYTES || m > NAME_MAX_BYTES)
-        return NAME_MAX_BYTES;
-    int *before = row[0];
-    int *last = row[1];
-    int *now = row[2];
-    for (size_t j = 0; j <= m; j++)
-        last[j] = (int)j;
-    for (size_t i = 1; i <= n; i++) {
-        now[0] = (int)i;
-        for (size_t j = 1; j <= m; j++) {
-            int best = last[j - 1] + (a[i - 1] != b[j - 1]);
-            best = last[j] + 1 < best ? last[j] + 1 : best;
-            best = now[j - 1] + 1 < best ? now[j - 1] + 1 : best;
-            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            if (swapped && before[j - 2] + 1 < best)
-                best = before[j - 2] + 1;
-            now[j] = best;
-        }
-        int *free_row = before;
-        before = last;
-        last = now;
-        now = free_row;
-    }
-    return last[m];
-}
-
 static const char *leaf(const char *path)
 {
     const char *dot = strrchr(path, '.');
@@ -137,18 +103,13 @@ static int path_distance(const char *path, const char *known)
     const char *a = leaf(path);
     const char *b = leaf(known);
     bool same_section = a - path == b - known && strncmp(path, known, (size_t)(a - path)) == 0;
-    return 2 * edit_distance(a, b) + (same_section ? 0 : 1);
-}
-
-static bool near_enough(const char *word, int distance)
-{
-    return distance <= 2 * (int)(1 + strlen(word) / 4) + 1;
+    return 2 * text_distance(a, b) + (same_section ? 0 : 1);
 }
 
 const char *config_nearest(const char *path)
 {
     const char *best = NULL;
-    int least = 2 * NAME_MAX_BYTES;
+    int least = 2 * TEXT_WORD_BYTES;
     for (int i = 0; i < config_key_count; i++) {
         int distance = path_distance(path, config_keys[i].path);
         if (distance < least) {
@@ -156,26 +117,26 @@ const char *config_nearest(const char *path)
             best = config_keys[i].path;
         }
     }
-    return near_enough(leaf(path), least) ? best : NULL;
+    return text_near(leaf(path), least) ? best : NULL;
 }
 
 int config_nearest_mask_key(const char *name)
 {
     int best = -1;
-    int least = 2 * NAME_MAX_BYTES;
+    int least = 2 * TEXT_WORD_BYTES;
     for (int i = 0; i < config_mask_key_count; i++) {
-        int distance = 2 * edit_distance(name, config_mask_keys[i].path);
+        int distance = 2 * text_distance(name, config_mask_keys[i].path);
         if (distance < least) {
             least = distance;
             best = i;
         }
     }
-    return near_enough(name, least) ? best : -1;
+    return text_near(name, least) ? best : -1;
 }
 
 const char *config_nearest_section(char *out, const char *name)
 {
-    int least = NAME_MAX_BYTES;
+    int least = TEXT_WORD_BYTES;
     out[0] = '\0';
     for (int i = 0; i < config_key_count; i++) {
         const char *path = config_keys[i].path;
@@ -184,11 +145,11 @@ const char *config_nearest_section(char *out, const char *name)
         if (length < 2 || length > sizeof section)
             continue;
         (void)snprintf(section, sizeof section, "%.*s", (int)length - 1, path);
-        int distance = edit_distance(name, section);
+        int distance = text_distance(name, section);
         if (distance < least) {
             least = distance;
             memcpy(out, section, sizeof section);
         }
     }
-    return near_enough(name, 2 * least) ? out : NULL;
+    return text_near(name, 2 * least) ? out : NULL;
 }

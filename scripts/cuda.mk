@@ -1,14 +1,16 @@
 # The CUDA twin: compiled by nvcc where it is (variants release and debug), or for the emulator by g++
-# (VARIANT=emulated, under ASan and UBSan), or left out.  Sets GPU to cuda, emulated or none.
+# (VARIANT=emulated, under ASan and UBSan), or left out.  Sets GPU to cuda, emulated or none.  nvcc counts as
+# there when a program that it compiles and links with cuBLAS runs (scripts/probe.sh).
 
 CUDA ?= auto
 CUDA_HOME ?= /usr/local/cuda
 CUDA_ARCH ?= sm_90
-NVCC ?= $(CUDA_HOME)/bin/nvcc
+NVCC ?= $(or $(shell command -v nvcc),$(CUDA_HOME)/bin/nvcc)
 ifeq ($(VARIANT),emulated)
 GPU := emulated
 else ifneq ($(filter-out 0 no,$(CUDA)),)
-GPU := $(if $(filter release debug,$(VARIANT)),$(if $(wildcard $(NVCC)),cuda,none),none)
+cuda_found = $(filter yes,$(shell CUDA='$(CUDA)' NVCC='$(NVCC)' CUDA_HOME='$(CUDA_HOME)' CUDA_FOUND='$(BUILD)/cuda-found' scripts/probe.sh --cuda))
+GPU := $(if $(filter release debug,$(VARIANT)),$(if $(cuda_found),cuda,none),none)
 else
 GPU := none
 endif

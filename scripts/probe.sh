@@ -4,16 +4,21 @@
 #
 #   scripts/probe.sh            the table that `make config` prints; exit 1 if one that the programs need is missing
 #   scripts/probe.sh --quiet    only the exit status
+#   scripts/probe.sh --cuda     only the line about CUDA
 #
-# CC names the compiler.  CUDA=0 switches GPUs off.
+# CC and NVCC name the compilers, CUDA_LIBS is what CUDA programs are linked with.  CUDA=0 switches GPUs off.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 CC=${CC:-gcc}
 CUDA=${CUDA:-auto}
 CUDA_HOME=${CUDA_HOME:-/usr/local/cuda}
+NVCC=${NVCC:-$CUDA_HOME/bin/nvcc}
+CUDA_LIBS=${CUDA_LIBS:--L$CUDA_HOME/lib64 -Xlinker -rpath=$CUDA_HOME/lib64 -lcublasLt -lcublas}
 quiet=0
+cuda_only=0
 case "${1-}" in
+--cuda) cuda_only=1 ;;
 --quiet) quiet=1 ;;
 "") ;;
 *)
@@ -81,19 +86,32 @@ program() { # NAME PURPOSE
     fi
 }
 
+# The build asks this at every start, so the answer is kept in the file CUDA_FOUND until nvcc changes.
 gpu() {
-    local nvcc why=
-    nvcc=$(command -v nvcc || command -v "$CUDA_HOME/bin/nvcc")
-    if [ "$CUDA" = 0 ]; then
-        say cuda no "GPUs: switched off (CUDA=0)"
-    elif [ -z "$nvcc" ]; then
-        say cuda no "GPUs: no nvcc in PATH or $CUDA_HOME/bin"
-    elif try "$nvcc" scripts/probes/cuda.cu; then
-        say cuda yes "GPUs: runtime $why, $nvcc (this version has no CUDA code: it computes on CPUs)"
+    local found=$folder/found why='' answer
+    [ -z "${CUDA_FOUND-}" ] || found=$CUDA_FOUND
+    if [ "$CUDA" = 0 ] || [ "$CUDA" = no ]; then
+        answer="no GPUs: switched off (CUDA=$CUDA)"
+    elif ! command -v "$NVCC" >/dev/null; then
+        answer="no GPUs: no $NVCC"
+    elif [ "$found" -nt "$(command -v "$NVCC")" ] && grep -qF " $NVCC: " "$found"; then
+        answer=$(cat "$found")
     else
-        say cuda no "GPUs: $nvcc $why"
+        # shellcheck disable=SC2086 # a list of flags
+        if try "$NVCC" scripts/probes/cuda.cu $CUDA_LIBS; then
+            answer="yes GPUs: $NVCC: $why"
+        else
+            answer="no GPUs: $NVCC: $why"
+        fi
+        mkdir -p "$(dirname "$found")"
+        echo "$answer" >"$found"
     fi
+    say cuda "${answer%% *}" "${answer#* }"
 }
+if [ "$cuda_only" = 1 ]; then
+    gpu
+    exit 0
+fi
 
 library compiler "C17 and OpenMP" "-fopenmp"
 program pkg-config "finds libraries"

@@ -6,10 +6,8 @@ PARALLEL = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOB
 setup: ## install the missing Debian packages (does nothing when none is missing)
 	@scripts/setup.sh
 config: ## which compilers and libraries can be used, and why not
-	@CC='$(CC)' CUDA='$(CUDA)' scripts/probe.sh
+	@CC='$(CC)' CUDA='$(CUDA)' NVCC='$(NVCC)' CUDA_HOME='$(CUDA_HOME)' scripts/probe.sh
 .PHONY: setup config
-# CUDA=0 keeps a CUDA compiler that is there out of the build.
-CUDA ?= auto
 
 demo: ## a first run, start to end: videos, packing, training, stop and resume (VIDEOS=DIR takes yours)
 	@scripts/setup.sh build

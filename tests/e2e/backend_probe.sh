@@ -14,7 +14,13 @@ mkdir "$WORK/bin"
 printf '#!/bin/sh\nexit 0\n' >"$WORK/bin/nvcc"
 chmod +x "$WORK/bin/nvcc"
 PATH=$WORK/bin:$PATH make -s config | grep -qE '^cuda +no ' || fail "a false nvcc counts as CUDA"
-CUDA_HOME=$WORK make -s config | grep -qE '^cuda +(no .*no nvcc|yes)' || fail "an absent nvcc is not said"
+make -s config NVCC="$WORK/nvcc" | grep -qE "^cuda +no .*no $WORK/nvcc" || fail "an absent nvcc is not said"
+
+# The build's own question is answered once and again when the compiler is another.
+ask() { CUDA_FOUND=$WORK/found NVCC=$1 scripts/probe.sh --cuda; }
+ask "$WORK/bin/nvcc" | grep -qE '^cuda +no ' || fail "a false nvcc would be built with"
+[ -s "$WORK/found" ] || fail "the answer about CUDA is not kept"
+ask gcc | grep -q 'GPUs: gcc: ' || fail "an answer about one compiler is given for another"
 
 # Without the libraries' descriptions: no, a reason, what to do, and a failure.
 status=0

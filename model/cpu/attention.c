@@ -1,0 +1,63 @@
+/* What both directions of attention share: checking shapes, and loading rows of any dtype into
+ * float32 blocks whose sides suit the inner loops. */
+#include "model/cpu/attention.h"
+
+#include <math.h>
+#include <string.h>
+
+int64_t round_up_to(int64_t count, int64_t unit)
+{
+    return (count + unit - 1) / unit * unit;
+}
+
+ls_status attention_shape_of(struct attention_shape *out, const struct op_device *device,
+                             const char *name, struct op_matrix o, int heads, int head_width,
+                             const struct op_sequences *queries, const struct op_sequences *keys)
+{
+    if (heads < 1 || head_width < 1 || (int64_t)heads * head_width != o.columns ||
+        queries->rows != o.rows || queries->count != keys->count)
+        return LS_FAIL(LS_USAGE,
+                       "%s: %d heads of %d, %d query and %d key sequences do not fit [%lld, %lld]",
+                       name, heads, head_width, queries->count, keys->count, (long long)o.rows,
+                       (long long)o.columns);
+    for (int s = 0; s < queries->count; s++)
+        if (queries->length[s] > queries->max_length || keys->length[s] > keys->max_length)
+            return LS_FAIL(LS_USAGE, "%s: sequence %d is longer than max_length", name, s);
+    *out = (struct attention_shape){.heads = heads,
+                                    .head_width = head_width,
+                                    .lanes_width = round_up_to(head_width, device->kernels->lanes),
+                                    .dtype = o.dtype,
+                                    .scale = (float)(1.0 / sqrt((double)head_width)),
+                                    .queries = queries,
+                                    .keys = keys};
+    return LS_OK;
+}
+
+void attention_load(const struct op_device *device, float *out, int64_t out_rows, int64_t out_width,
+                    struct op_matrix matrix, int64_t offset, int64_t stride, int64_t rows,
+                    int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        float *row = out + r * out_width;
+        const float *from = cpu_read(device, matrix, offset + r * stride, width, row);
+        if (from != row)
+            memcpy(row, from, (size_t)width * sizeof *row);
+        memset(row + width, 0, (size_t)(out_width - width) * sizeof *row);
+    }
+    memset(out + rows * out_width, 0, (size_t)((out_rows - rows) * out_width) * sizeof *out);
+}
+
+void attention_load_transposed(const struct op_device *device, float *panels, float *rows,
+                               struct op_matrix matrix, int64_t offset, int64_t count,
+                               int64_t width)
+{
+    const float *from = cpu_read(device, matrix, offset, count * width, rows);
+    device->kernels->pack_transposed(panels, from, width, count, width);
+}
+
+float *attention_take(struct attention_arena *arena, int64_t count)
+{
+    float *taken = arena->memory != NULL ? arena->memory + arena->used : NULL;
+    arena->used += count;
+    return taken;
+}

@@ -1,0 +1,43 @@
+/* Shapes and buffers that both directions of attention share. */
+#ifndef LOCKSTEP_MODEL_CPU_ATTENTION_H
+#define LOCKSTEP_MODEL_CPU_ATTENTION_H
+
+#include "model/cpu/device.h"
+
+/* Heads of one width and the sequences that attend to each other. */
+struct attention_shape {
+    int heads, head_width;
+    int64_t lanes_width; /* head_width, up to a multiple of the vector width */
+    enum op_dtype dtype;
+    float scale; /* 1 / sqrt(head_width) */
+    const struct op_sequences *queries, *keys;
+};
+
+/* Errors: LS_USAGE: the matrix, heads and sequences do not fit. */
+ls_status attention_shape_of(struct attention_shape *out, const struct op_device *device,
+                             const char *name, struct op_matrix o, int heads, int head_width,
+                             const struct op_sequences *queries,
+                             const struct op_sequences *keys) LS_MUST_CHECK;
+
+int64_t round_up_to(int64_t count, int64_t unit);
+
+/* Copy `rows` x `width` elements of `matrix`, the first at `offset`, rows `stride` apart, into
+ * float32 rows of `out_width`, filled up with zeros, and add zero rows up to `out_rows`. */
+void attention_load(const struct op_device *device, float *out, int64_t out_rows, int64_t out_width,
+                    struct op_matrix matrix, int64_t offset, int64_t stride, int64_t rows,
+                    int64_t width);
+
+/* The same for a block whose transpose is wanted: panels for `product`, [width][keys].  `rows` is a
+ * buffer of [count][width]. */
+void attention_load_transposed(const struct op_device *device, float *panels, float *rows,
+                               struct op_matrix matrix, int64_t offset, int64_t count,
+                               int64_t width);
+
+/* Cuts a slice of the workspace into buffers; with `memory` NULL it only counts. */
+struct attention_arena {
+    float *memory;
+    int64_t used;
+};
+float *attention_take(struct attention_arena *arena, int64_t count);
+
+#endif

@@ -1,0 +1,109 @@
+/* Attention within pairs of sequences, by definition: one query at a time. */
+#include "tests/reference/attention.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Probabilities of one query over the keys of its sequence; returns log(sum exp(score)). */
+static double probabilities(double *p, const double *q, const double *k, int64_t keys, int width)
+{
+    double largest = -INFINITY, sum = 0.0;
+    for (int64_t j = 0; j < keys; j++) {
+        p[j] = 0.0;
+        for (int c = 0; c < width; c++)
+            p[j] += q[c] * k[j * width + c] / sqrt((double)width);
+        largest = fmax(largest, p[j]);
+    }
+    for (int64_t j = 0; j < keys; j++)
+        sum += exp(p[j] - largest);
+    for (int64_t j = 0; j < keys; j++)
+        p[j] = exp(p[j] - largest) / sum;
+    return largest + log(sum);
+}
+
+/* Where the rows of head h, sequence s begin, in elements. */
+static int64_t query_at(const struct reference_attention *at, int h, int s)
+{
+    return (h * at->query_rows + at->query_start[s]) * at->head_width;
+}
+
+static int64_t key_at(const struct reference_attention *at, int h, int s)
+{
+    return (h * at->key_rows + at->key_start[s]) * at->head_width;
+}
+
+static void forward_pair(double *o, double *lse, const double *q, const double *k, const double *v,
+                         const struct reference_attention *at, int h, int s)
+{
+    int width = at->head_width, stride = at->heads * width;
+    int64_t keys = at->key_length[s];
+    double *p = calloc((size_t)keys + 1, sizeof *p);
+    if (p == NULL)
+        abort();
+    for (int64_t i = 0; i < at->query_length[s] && keys > 0; i++) {
+        int64_t row = at->query_start[s] + i;
+        lse[h * at->query_rows + row] =
+            probabilities(p, q + query_at(at, h, s) + i * width, k + key_at(at, h, s), keys, width);
+        for (int64_t j = 0; j < keys; j++)
+            for (int c = 0; c < width; c++)
+                o[row * stride + h * width + c] += p[j] * v[key_at(at, h, s) + j * width + c];
+    }
+    free(p);
+}
+
+void reference_attention_fwd(double *o, double *lse, const double *q, const double *k,
+                             const double *v, const struct reference_attention *at)
+{
+    memset(o, 0, (size_t)(at->query_rows * at->heads * at->head_width) * sizeof *o);
+    memset(lse, 0, (size_t)(at->query_rows * at->heads) * sizeof *lse);
+    for (int h = 0; h < at->heads; h++)
+        for (int s = 0; s < at->sequences; s++)
+            forward_pair(o, lse, q, k, v, at, h, s);
+}
+
+/* With p the probabilities: dv_j += p_j do;  dp_j = do . v_j;  ds_j = p_j (dp_j - sum p dp);
+ * dq += ds_j k_j / sqrt(width);  dk_j += ds_j q / sqrt(width). */
+static void backward_query(double *dq, double *dk, double *dv, const double *d_o, const double *q,
+                           const double *k, const double *v, double *p, double *dp, int64_t keys,
+                           int width)
+{
+    double mean = 0.0, scale = 1.0 / sqrt((double)width);
+    (void)probabilities(p, q, k, keys, width);
+    for (int64_t j = 0; j < keys; j++) {
+        dp[j] = 0.0;
+        for (int c = 0; c < width; c++) {
+            dp[j] += d_o[c] * v[j * width + c];
+            dv[j * width + c] += p[j] * d_o[c];
+        }
+        mean += p[j] * dp[j];
+    }
+    for (int64_t j = 0; j < keys; j++)
+        for (int c = 0; c < width; c++) {
+            double ds = p[j] * (dp[j] - mean) * scale;
+            dq[c] += ds * k[j * width + c];
+            dk[j * width + c] += ds * q[c];
+        }
+}
+
+void reference_attention_bwd(double *dq, double *dk, double *dv, const double *d_o, const double *q,
+                             const double *k, const double *v, const struct reference_attention *at)
+{
+    int width = at->head_width;
+    size_t key_bytes = (size_t)(at->key_rows * at->heads * width) * sizeof *dk;
+    double *work = calloc(2 * (size_t)at->key_rows + 1, sizeof *work);
+    if (work == NULL)
+        abort();
+    memset(dq, 0, (size_t)(at->query_rows * at->heads * width) * sizeof *dq);
+    memset(dk, 0, key_bytes);
+    memset(dv, 0, key_bytes);
+    for (int h = 0; h < at->heads; h++)
+        for (int s = 0; s < at->sequences; s++)
+            for (int64_t i = 0; i < at->query_length[s] && at->key_length[s] > 0; i++) {
+                int64_t query = query_at(at, h, s) + i * width, key = key_at(at, h, s);
+                int64_t output = (at->query_start[s] + i) * at->heads * width + h * width;
+                backward_query(dq + query, dk + key, dv + key, d_o + output, q + query, k + key,
+                               v + key, work, work + at->key_rows, at->key_length[s], width);
+            }
+    free(work);
+}

@@ -51,7 +51,11 @@ ls_status config_open(struct config **out, const char *path, const char *const *
     struct config_reader reader = {.source = path, .tree = {.root = -1}};
     char *text = NULL;
     size_t bytes = 0;
-    LS_TRY(files_read(&text, &bytes, path, TREE_FILE_BYTES));
+    st = files_read(&text, &bytes, path, TREE_FILE_BYTES);
+    if (st == LS_DATA)
+        st = LS_FAIL(LS_USAGE, "%s: too large for a config; allowed: %d bytes", path,
+                     TREE_FILE_BYTES);
+    LS_TRY(st);
     LS_TRY(core_alloc(&reader.config, 1));
     LS_TRY(core_format(&reader.config->source, "%s", path));
     LS_TRY(core_alloc(&reader.node_of, config_key_count));

@@ -9,7 +9,7 @@
 #include "core/files.h"
 #include "core/log.h"
 
-enum { MICRO_BATCHES_MAX = 1 << 20, TOKENS_MAX = 1 << 20 };
+enum { MICRO_BATCHES_MAX = 1 << 16, TOKENS_MAX = 1 << 20 };
 
 static void check_required(struct config_reader *reader)
 {
@@ -68,6 +68,10 @@ static void check_data(struct config_reader *reader)
                        MICRO_BATCHES_MAX);
     else
         reader->config->micro_batches = (int)micro_batches;
+    int workers = reader->config->run.min_workers;
+    if (micro_batches < workers)
+        config_mistake(reader, config_node(reader, "lockstep.min_workers"), "lockstep.min_workers",
+                       "%d is more than the %.0f micro-batches of a step", workers, micro_batches);
 }
 
 static const struct config_encoder *find_encoder(const char *name)
@@ -113,11 +117,11 @@ static void take_encoder(struct config_reader *reader, const struct config_encod
     model->mlp_ratio = encoder->mlp_ratio;
 }
 
-static void check_heads(struct config_reader *reader, const char *dim_key, const char *heads_key,
+static bool check_heads(struct config_reader *reader, const char *dim_key, const char *heads_key,
                         int dim, int heads)
 {
     if (dim < 1 || heads < 1)
-        return;
+        return false;
     const char *key = config_given(reader, dim_key) ? dim_key : heads_key;
     if (dim % heads != 0)
         config_mistake(reader, config_node(reader, key), key,
@@ -126,6 +130,7 @@ static void check_heads(struct config_reader *reader, const char *dim_key, const
         config_mistake(reader, config_node(reader, key), key,
                        "a width of %d over %d heads is %d a head, which must be even", dim, heads,
                        dim / heads);
+    return dim % heads == 0 && dim / heads % 2 == 0;
 }
 
 static void check_model(struct config_reader *reader)
@@ -148,11 +153,14 @@ static void check_model(struct config_reader *reader)
         if (!config_given(reader, "model.mlp_ratio"))
             model->mlp_ratio = 4.0;
     }
-    if (!config_given(reader, "model.pred_num_heads"))
+    bool right = check_heads(reader, "model.embed_dim", "model.num_heads", model->embed_dim,
+                             model->num_heads);
+    bool own_heads = config_given(reader, "model.pred_num_heads");
+    if (!own_heads)
         model->pred_num_heads = model->num_heads;
-    check_heads(reader, "model.embed_dim", "model.num_heads", model->embed_dim, model->num_heads);
-    check_heads(reader, "model.pred_embed_dim", "model.pred_num_heads", model->pred_embed_dim,
-                model->pred_num_heads);
+    if (right || own_heads)
+        (void)check_heads(reader, "model.pred_embed_dim", "model.pred_num_heads",
+                          model->pred_embed_dim, model->pred_num_heads);
     model->num_mask_tokens = reader->config->mask_count * reader->config->data.dataset_count;
 }
 

@@ -81,20 +81,26 @@ done:
     return st;
 }
 
+/* The key, or all keys of the section, have their complaint: none of them is "missing" as well. */
+static void mark_misspelt(struct config_reader *reader, const char *path)
+{
+    size_t length = strlen(path);
+    for (int i = 0; i < config_key_count; i++) {
+        const char *known = config_keys[i].path;
+        if (strncmp(known, path, length) == 0 && (known[length] == '\0' || known[length] == '.'))
+            reader->misspelt[i] = true;
+    }
+}
+
 static void report_unknown(struct config_reader *reader, int node, const char *path,
                            const char *nearest)
 {
-    size_t length = nearest != NULL ? strlen(nearest) : 0;
-    for (int i = 0; i < config_key_count && nearest != NULL; i++) {
-        char end =
-            strncmp(config_keys[i].path, nearest, length) == 0 ? config_keys[i].path[length] : '?';
-        if (end == '\0' || end == '.') /* the key, or a key of the section */
-            reader->misspelt[i] = true;
-    }
-    if (nearest != NULL)
-        config_mistake(reader, node, path, "unknown key (did you mean %s?)", nearest);
-    else
+    if (nearest == NULL) {
         config_mistake(reader, node, path, "unknown key; docs/config.md lists all");
+        return;
+    }
+    mark_misspelt(reader, nearest);
+    config_mistake(reader, node, path, "unknown key (did you mean %s?)", nearest);
 }
 
 static void read_mask_group(struct config_reader *reader, int group, int position)
@@ -208,10 +214,12 @@ static ls_status read_section(struct config_reader *reader, int section, const c
         } else if (top && is_section(path)) {
             char inner[PATH_BYTES];
             (void)snprintf(inner, sizeof inner, "%.80s.", path);
-            if (tree->nodes[child].kind == TREE_MAPPING)
+            if (tree->nodes[child].kind == TREE_MAPPING) {
                 LS_TRY(read_section(reader, child, inner, ignored));
-            else if (!tree_is_null(tree, child))
+            } else if (!tree_is_null(tree, child)) {
+                mark_misspelt(reader, path);
                 config_mistake(reader, child, path, "is a section; allowed: keys below it");
+            }
         } else {
             char near[CONFIG_NUMBER_BYTES];
             bool mapping = top && tree->nodes[child].kind == TREE_MAPPING;
@@ -235,7 +243,7 @@ static int list_length(struct config_reader *reader, const char *path, const cha
         return 0;
     }
     if (want > 0 && count != want) {
-        config_mistake(reader, node, path, "%d given, data.datasets has %d; one for each", count,
+        config_mistake(reader, node, path, "%d given, data.datasets has %d: one for each", count,
                        want);
         return 0;
     }

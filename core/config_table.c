@@ -204,7 +204,7 @@ const struct config_key config_keys[] = {
      .help = "`sharded`: each worker keeps and updates its range of moments and weights."},
 
     {"lockstep.device", CHOICE(devices), AT(run.device), .initial = "auto", .flags = OURS,
-     .help = "Where the model computes; `auto` takes a GPU where one is found, and says so."},
+     .help = "Where the model computes; `auto` takes a GPU where one is found, and says so.  `emulated` is for test builds."},
     {"lockstep.threads", INT(0, 1024), AT(run.threads), .initial = "0", .flags = OURS,
      .help = "Compute threads of a worker; 0: cores / workers of the machine.  Bits depend on it."},
     {"lockstep.start_timeout_s", DOUBLE(0, 1e6), AT(run.start_timeout_s), .initial = "300.0", .flags = OURS | ABOVE,

@@ -35,14 +35,14 @@ enum config_flags {
 };
 
 struct config_key {
-    const char *path; /* "data.batch_size"; within a mask group "num_blocks" */
-    enum config_type type;
+    const char *path;           /* "data.batch_size"; within a mask group "num_blocks" */
     size_t offset;              /* in struct config, in struct config_mask for mask keys */
     const char *initial;        /* default, as YAML; NULL: none, or worked out */
     double low, high;           /* allowed range of numbers (of the entries of a pair); true is 1 */
     const char *const *choices; /* closed by NULL; of an ignored key: all that it may be */
+    const char *help;           /* one sentence for docs/config.md */
+    enum config_type type;
     unsigned flags;
-    const char *help; /* one sentence for docs/config.md */
 };
 
 extern const struct config_key config_keys[];

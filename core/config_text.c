@@ -10,21 +10,17 @@
 
 void config_number_text(char *out, double value)
 {
+    char text[CONFIG_NUMBER_BYTES];
     for (int digits = 1; digits <= 17; digits++) {
-        (void)snprintf(out, CONFIG_NUMBER_BYTES, "%.*g", digits, value);
+        (void)snprintf(text, sizeof text, "%.*g", digits, value);
         bool short_integer = fabs(value) >= 1 && fabs(value) < 1e15; /* 300, not 3e+02 */
-        if (strtod(out, NULL) == value && !(short_integer && strchr(out, 'e') != NULL))
+        if (strtod(text, NULL) == value && !(short_integer && strchr(text, 'e') != NULL))
             break;
     }
-    if (strpbrk(out, ".n") != NULL) /* has a point, or is inf or nan */
-        return;
-    char *exponent = strchr(out, 'e');
-    if (exponent == NULL) {
-        (void)strcat(out, ".0");
-        return;
-    }
-    memmove(exponent + 2, exponent, strlen(exponent) + 1);
-    memcpy(exponent, ".0", 2);
+    bool pointed = strpbrk(text, ".n") != NULL; /* or inf, nan */
+    int mantissa = (int)strcspn(text, "e");
+    (void)snprintf(out, CONFIG_NUMBER_BYTES, "%.*s%s%s", mantissa, text, pointed ? "" : ".0",
+                   text + mantissa);
 }
 
 /* A bound as people write it: 65536, 0.5. */

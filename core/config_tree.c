@@ -23,6 +23,7 @@ struct tree_builder {
     int stack[TREE_DEPTH];
     int depth;
     char *key; /* of the mapping on top of the stack, waiting for its value */
+    int key_line;
     struct anchor *anchors;
     int anchor_count, anchor_room;
 };
@@ -137,8 +138,11 @@ static void place_node(struct tree_builder *builder, int node)
         tree->root = node;
         return;
     }
-    tree->nodes[node].key = builder->key;
-    builder->key = NULL;
+    if (builder->key != NULL) {
+        tree->nodes[node].key = builder->key;
+        tree->nodes[node].line = builder->key_line; /* where people look for it */
+        builder->key = NULL;
+    }
     tree_append(tree, builder->stack[builder->depth - 1], node);
 }
 
@@ -155,6 +159,7 @@ static ls_status on_key(struct tree_builder *builder, const yaml_event_t *event)
     if (event->type != YAML_SCALAR_EVENT)
         return LS_FAIL(LS_USAGE, "a key must be a word");
     ls_status st = scalar_text(event, &builder->key);
+    builder->key_line = event_line(builder, event);
     int parent = builder->stack[builder->depth - 1];
     if (st != LS_OK)
         return st;

@@ -1,0 +1,50 @@
+/* stderr is replaced at the level of the file descriptor, because the log writes with write(2). */
+#include "tests/support/capture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static FILE *target;
+static int saved = -1;
+
+void capture_begin(void)
+{
+    assert_null(target);
+    target = tmpfile();
+    assert_non_null(target);
+    (void)fflush(stderr);
+    saved = dup(STDERR_FILENO);
+    assert_true(saved >= 0);
+    assert_int_equal(dup2(fileno(target), STDERR_FILENO), STDERR_FILENO);
+}
+
+char *capture_end(void)
+{
+    (void)fflush(stderr);
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    (void)close(saved);
+    off_t bytes = lseek(fileno(target), 0, SEEK_END);
+    assert_true(bytes >= 0);
+    char *text = calloc((size_t)bytes + 1, 1);
+    assert_non_null(text);
+    assert_int_equal(pread(fileno(target), text, (size_t)bytes, 0), bytes);
+    (void)fclose(target);
+    target = NULL;
+    return text;
+}
+
+int capture_count(const char *text, const char *part)
+{
+    int count = 0;
+    for (const char *at = strstr(text, part); at != NULL; at = strstr(at + strlen(part), part))
+        count++;
+    return count;
+}

@@ -10,6 +10,7 @@
 #ifndef LOCKSTEP_COMM_COMM_H
 #define LOCKSTEP_COMM_COMM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,9 @@ int comm_rank(const struct comm_group *group);
 int comm_size(const struct comm_group *group);
 int comm_local_rank(const struct comm_group *group); /* among the ranks of this node */
 int comm_local_size(const struct comm_group *group);
+
+/* Whether the group is broken (above).  Local. */
+bool comm_is_broken(struct comm_group *group);
 
 /* Deadline of the waits that follow; 0: 600 s.  Local. */
 void comm_set_timeout(struct comm_group *group, double timeout_s);

@@ -219,6 +219,14 @@ int comm_local_size(const struct comm_group *group)
     return group->local_size;
 }
 
+bool comm_is_broken(struct comm_group *group)
+{
+    (void)pthread_mutex_lock(&group->mutex);
+    bool broken = group->broken != LS_OK;
+    (void)pthread_mutex_unlock(&group->mutex);
+    return broken;
+}
+
 void comm_set_timeout(struct comm_group *group, double timeout_s)
 {
     group->timeout_s = timeout_s > 0 ? timeout_s : 600.0;

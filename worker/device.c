@@ -1,0 +1,45 @@
+/* Device, compute type and thread count.  Bits depend on all three, so what is used is logged and
+ * becomes part of every checkpoint. */
+#include "worker/device.h"
+
+#include <sched.h>
+
+#include "core/log.h"
+
+/* Cores that this process may use. */
+static int core_count(void)
+{
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    if (sched_getaffinity(0, sizeof cores, &cores) != 0)
+        return 1;
+    int count = CPU_COUNT(&cores);
+    return count > 0 ? count : 1;
+}
+
+ls_status worker_device_open(struct worker_device *out, const struct config *config,
+                             enum config_device asked, int local_rank, int local_size)
+{
+    ls_status st = LS_OK;
+    *out = (struct worker_device){.dtype = OP_F32};
+    out->threads = config->run.threads > 0 ? config->run.threads : core_count() / local_size;
+    if (out->threads < 1)
+        out->threads = 1;
+    LS_TRY(model_device_open(&out->model, asked, out->threads, local_rank));
+    if (config->meta.dtype == CONFIG_BFLOAT16) {
+        if (out->model.gpu || op_cpu_has_fast_bf16(out->model.device))
+            out->dtype = OP_BF16;
+        else
+            log_warn("dtype asked=bfloat16 used=float32 reason=no_fast_bf16_products");
+    }
+    log_info("device name=%s dtype=%s threads=%d local_ranks=%d %s", out->model.table->name,
+             out->dtype == OP_BF16 ? "bfloat16" : "float32", out->threads, local_size,
+             out->model.facts);
+done:
+    return st;
+}
+
+void worker_device_close(struct worker_device *device)
+{
+    model_device_close(&device->model);
+}

@@ -1,0 +1,44 @@
+/* RUN/metrics.jsonl: exactly one JSON object a step, in order, also after any resume. */
+#ifndef LOCKSTEP_WORKER_METRICS_H
+#define LOCKSTEP_WORKER_METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/config.h"
+#include "core/hash.h"
+#include "core/status.h"
+
+/* What a step came to, over all ranks. */
+struct step_metrics {
+    int64_t step;  /* counted from 1 */
+    int64_t epoch; /* counted from 1 */
+    double loss;   /* mean over all micro-batches and groups */
+    int group_count;
+    double group_loss[CONFIG_MASK_GROUPS_MAX];
+    double lr, weight_decay, ema; /* that the update used */
+    double grad_norm;             /* before clipping */
+    double target_std, prediction_cosine;
+    bool has_rank;
+    double target_rank;
+    double clips_per_s, flops_per_s, step_s;
+    double data_wait_s, comm_wait_s; /* that a rank stood still, mean over ranks */
+    struct hash128 draw_hash;        /* of the pixels and mask lists of the whole step */
+    bool skipped;                    /* not finite: nothing was updated */
+};
+
+struct metrics;
+
+/* Open RUN/metrics.jsonl for appending after `finished` steps: lines of later steps and a torn last
+ * line are cut.  Rank 0.  Errors: LS_IO, LS_NOMEM. */
+ls_status metrics_open(struct metrics **out, const char *run, int64_t finished) LS_MUST_CHECK;
+void metrics_close(struct metrics **metrics);
+
+/* Append a step's line.  A line that cannot be written is lost with a warning: training goes on.
+ * Rank 0. */
+void metrics_append(struct metrics *metrics, const struct step_metrics *step);
+
+/* Make what was appended durable; failures are warnings.  Rank 0. */
+void metrics_sync(struct metrics *metrics);
+
+#endif

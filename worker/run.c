@@ -1,0 +1,68 @@
+/* The loop: steps, their metrics, checkpoints when they are due, and the way out. */
+#include <inttypes.h>
+
+#include "core/log.h"
+#include "worker/trainer.h"
+
+enum { WATCHED_STEPS = 50 };
+
+/* Say so when the loader is too slow for the model: in words, once in a while. */
+struct data_watch {
+    int steps;
+    double wait_s, step_s;
+};
+
+static void watch_data(struct data_watch *watch, const struct step_metrics *step)
+{
+    watch->steps++;
+    watch->wait_s += step->data_wait_s;
+    watch->step_s += step->step_s;
+    if (watch->steps < WATCHED_STEPS)
+        return;
+    if (watch->wait_s > 0.1 * watch->step_s)
+        log_warn("data_too_slow wait_share=%.2f over_steps=%d advice=raise_data.num_workers",
+                 watch->wait_s / watch->step_s, watch->steps);
+    *watch = (struct data_watch){0};
+}
+
+/* Save; a failure is fatal only when this was the last chance. */
+static ls_status save(struct trainer *trainer, bool last_chance)
+{
+    ls_status st = trainer_save(trainer);
+    if (st != LS_CHECKPOINT || last_chance)
+        return st;
+    log_warn("checkpoint not_saved step=%" PRId64 " next_try_after_step=%" PRId64, trainer->step,
+             trainer->saver.retry_step);
+    status_clear();
+    return LS_OK;
+}
+
+ls_status trainer_run(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    struct data_watch watch = {0};
+    int64_t total_steps = trainer->config->optimization.total_steps;
+    while (trainer->step < total_steps) {
+        struct step_outcome outcome = {0};
+        LS_TRY(trainer_step(trainer, &outcome));
+        if (trainer->rank == 0) {
+            metrics_append(trainer->metrics, &outcome.metrics);
+            display_step(&trainer->display, &outcome.metrics);
+            watch_data(&watch, &outcome.metrics);
+        }
+        bool stop = outcome.stop || trainer->step == trainer->options->stop_at;
+        if (trainer->step < total_steps && (stop || trainer_save_due(trainer)))
+            LS_TRY(save(trainer, stop));
+        if (trainer->step < total_steps && stop) {
+            st = LS_FAIL(LS_STOP, "stopped after step %" PRId64 " of %" PRId64 "; state saved",
+                         trainer->step, total_steps);
+            goto done;
+        }
+    }
+    if (trainer->saver.saved_step != trainer->step)
+        LS_TRY(save(trainer, true));
+done:
+    if (trainer->rank == 0)
+        display_end(&trainer->display);
+    return st;
+}

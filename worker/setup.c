@@ -1,0 +1,185 @@
+/* Opening a run.  Each stage is local work followed by an agreement, so that a rank that cannot
+ * open a dataset is named by all instead of leaving them in the first all-reduce. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/files.h"
+#include "core/log.h"
+#include "worker/trainer.h"
+
+enum { MIN_BUCKET_BYTES = 256 << 10, BUCKETS_WANTED = 16, MESSAGE_BYTES = 2048 };
+
+ls_status trainer_agree(struct trainer *trainer, ls_status mine)
+{
+    char message[MESSAGE_BYTES] = "";
+    if (mine != LS_OK)
+        (void)snprintf(message, sizeof message, "%s", status_message());
+    ls_status st = comm_agree(trainer->group, mine);
+    bool broken = comm_is_broken(trainer->group);
+    trainer->agreed = st != LS_OK && !broken;
+    trainer->own = mine != LS_OK || broken;
+    /* Of its own failures a rank reports its own words: the first is the cause. */
+    return mine != LS_OK && st != LS_OK ? status_adopt(mine, message) : st;
+}
+
+static ls_status open_config(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    char *path = NULL;
+    LS_TRY(core_format(&path, "%s/config.yaml", trainer->options->run));
+    LS_TRY(config_open(&trainer->config, path, NULL, 0));
+    int micro_batches = trainer->config->micro_batches;
+    if (trainer->size > micro_batches) {
+        st = LS_FAIL(LS_USAGE,
+                     "%d workers, but a step has only %d micro-batches (nodes * tasks_per_node): "
+                     "start at most %d",
+                     trainer->size, micro_batches, micro_batches);
+        goto done;
+    }
+    if (trainer->config->optimization.optimizer_state != CONFIG_REPLICATED) {
+        st = LS_FAIL(LS_USAGE,
+                     "%s: optimization.optimizer_state: sharded is not supported by this "
+                     "version; use replicated",
+                     path);
+        goto done;
+    }
+    /* A contiguous run for each rank, sizes differing by at most one. */
+    trainer->micro_first = (int)((int64_t)trainer->rank * micro_batches / trainer->size);
+    trainer->micro_count =
+        (int)((int64_t)(trainer->rank + 1) * micro_batches / trainer->size) - trainer->micro_first;
+done:
+    free(path);
+    return st;
+}
+
+static ls_status open_datasets(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    const struct config_data *data = &trainer->config->data;
+    int64_t videos = 0;
+    LS_TRY(core_alloc_bytes((void **)&trainer->datasets, (size_t)data->dataset_count,
+                            sizeof(struct dataset *)));
+    for (int i = 0; i < data->dataset_count; i++) {
+        LS_TRY(dataset_open(&trainer->datasets[i], data->datasets[i].path));
+        int64_t count = dataset_video_count(trainer->datasets[i]);
+        log_info("dataset path=\"%s\" videos=%" PRId64, data->datasets[i].path, count);
+        videos += count;
+    }
+    if (trainer->config->optimization.ipe == 0) {
+        int64_t ipe = videos / ((int64_t)data->batch_size * trainer->config->micro_batches);
+        LS_TRY(config_set_ipe(trainer->config, ipe > 0 ? ipe : 1));
+    }
+done:
+    return st;
+}
+
+static ls_status open_model(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    const struct config *config = trainer->config;
+    struct jepa_options options = {
+        .dtype = trainer->device.dtype,
+        .clips = config->data.batch_size,
+        .height = config->data.crop_height,
+        .width = config->data.crop_width,
+        .groups = config->mask_count,
+        .loss_exponent = config->loss_exp,
+        .beta1 = config->optimization.beta1,
+        .beta2 = config->optimization.beta2,
+        .eps = config->optimization.eps,
+        .activation_checkpointing = config->model.use_activation_checkpointing,
+    };
+    for (int i = 0; i < config->data.dataset_count; i++)
+        if (config->data.datasets[i].frames_per_clip > options.frames)
+            options.frames = config->data.datasets[i].frames_per_clip;
+    LS_TRY(model_shape_of_config(&options.shape, config));
+    LS_TRY(jepa_open(&trainer->jepa, &options, trainer->device.model.table,
+                     trainer->device.model.device));
+
+    const struct parameters *parameters = jepa_parameters(trainer->jepa);
+    struct jepa_memory memory = jepa_memory(trainer->jepa);
+    log_info("model name=%s parameters=%" PRId64 " weights_mb=%" PRId64 " gradient_mb=%" PRId64
+             " moments_mb=%" PRId64 " ema_mb=%" PRId64 " activations_mb=%" PRId64
+             " workspace_mb=%" PRId64,
+             config->model.model_name, parameters->true_count, memory.weights >> 20,
+             memory.gradient >> 20, memory.moments >> 20, memory.ema >> 20,
+             memory.activations >> 20, memory.workspace >> 20);
+    /* Small models get small buckets: a single one could not travel while backward runs. */
+    int64_t bytes = parameters->flat_count * (int64_t)sizeof(float) / BUCKETS_WANTED;
+    if (bytes < MIN_BUCKET_BYTES)
+        bytes = MIN_BUCKET_BYTES;
+    if (bytes > (int64_t)config->run.bucket_mb << 20)
+        bytes = (int64_t)config->run.bucket_mb << 20;
+    LS_TRY(comm_buckets_open(&trainer->buckets, trainer->group, jepa_gradient_host(trainer->jepa),
+                             parameters->flat_count, bytes));
+    LS_TRY(trainer_step_open(trainer));
+done:
+    return st;
+}
+
+static ls_status open_all(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    LS_TRY(open_config(trainer));
+    LS_TRY(open_datasets(trainer));
+    LS_TRY(worker_device_open(&trainer->device, trainer->config,
+                              trainer->options->device_given ? trainer->options->device
+                                                             : trainer->config->run.device,
+                              comm_local_rank(trainer->group), comm_local_size(trainer->group)));
+    LS_TRY(open_model(trainer));
+    LS_TRY(trainer_saver_open(trainer));
+done:
+    return st;
+}
+
+/* What depends on the step that the run goes on from. */
+static ls_status open_at_step(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    LS_TRY(loader_open(&trainer->loader, trainer->config, trainer->datasets, trainer->step,
+                       trainer->micro_first, trainer->micro_count, trainer->skipped,
+                       trainer->skipped_count));
+    if (trainer->rank == 0) {
+        LS_TRY(metrics_open(&trainer->metrics, trainer->options->run, trainer->step));
+        display_open(&trainer->display, trainer->options->progress,
+                     trainer->config->optimization.total_steps);
+    }
+done:
+    return st;
+}
+
+ls_status trainer_open(struct trainer *trainer, const struct worker_options *options)
+{
+    ls_status st = LS_OK;
+    *trainer = (struct trainer){.options = options, .own = true};
+    LS_TRY(comm_open(&trainer->group, &(struct comm_options){0}));
+    trainer->rank = comm_rank(trainer->group);
+    trainer->size = comm_size(trainer->group);
+    log_open(trainer->rank, LOG_LEVEL_INFO);
+    LS_TRY(trainer_agree(trainer, open_all(trainer)));
+    comm_set_timeout(trainer->group, trainer->config->run.start_timeout_s);
+    LS_TRY(trainer_compare_ranks(trainer));
+    LS_TRY(trainer_resume(trainer));
+    LS_TRY(trainer_agree(trainer, open_at_step(trainer)));
+done:
+    return st;
+}
+
+void trainer_close(struct trainer *trainer)
+{
+    metrics_close(&trainer->metrics);
+    loader_close(&trainer->loader);
+    trainer_saver_close(trainer);
+    trainer_step_close(trainer);
+    comm_buckets_close(&trainer->buckets);
+    jepa_close(&trainer->jepa);
+    worker_device_close(&trainer->device);
+    for (int i = 0; trainer->datasets != NULL && i < trainer->config->data.dataset_count; i++)
+        dataset_close(&trainer->datasets[i]);
+    free((void *)trainer->datasets);
+    trainer->datasets = NULL;
+    config_close(&trainer->config);
+    free(trainer->skipped);
+    trainer->skipped = NULL;
+}

@@ -1,0 +1,287 @@
+/* One training step.
+ *
+ * Order of what the ranks do together, the same on all: gradient buckets are queued by the model's
+ * callback while the last micro-batch's backward runs; then one exchange of votes (failure, stop,
+ * not finite); only when nobody failed are the buckets waited for; then one sum of the statistics.
+ * So a rank that fails before its gradient is complete never leaves its peers in an all-reduce. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "model/schedule.h"
+#include "worker/signals.h"
+#include "worker/trainer.h"
+
+enum { VOTE_TEXT_BYTES = 512 };
+
+/* What a rank brings to the joint decision; exchanged as bytes. */
+struct vote {
+    int32_t status; /* ls_status of its part of the step */
+    int32_t stop, not_finite;
+    uint64_t mask_tokens; /* that had a gradient */
+    struct hash128 draws;
+    char text[VOTE_TEXT_BYTES];
+};
+
+/* What is summed over ranks behind the feature statistics. */
+enum tail {
+    TAIL_LOSS,
+    TAIL_GROUP_LOSS,
+    TAIL_FLOPS = TAIL_GROUP_LOSS + CONFIG_MASK_GROUPS_MAX,
+    TAIL_DATA_WAIT,
+    TAIL_COMM_WAIT,
+    TAIL_GRAD_NORM, /* rank 0's, 0 elsewhere: ranks with other thread counts may differ in the last
+                       bit, and all must clip alike */
+    TAIL_COUNT
+};
+
+struct step_work {
+    struct vote vote;
+    struct jepa_result result;
+    double data_wait_s, comm_wait_s, grad_norm;
+    bool want_gram;
+};
+
+static int64_t sums_count(const struct trainer *trainer)
+{
+    return jepa_statistics_count(trainer->jepa) + TAIL_COUNT;
+}
+
+ls_status trainer_step_open(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    int64_t dim = jepa_parameters(trainer->jepa)->shape.dim;
+    LS_TRY(core_alloc_bytes(&trainer->votes, (size_t)trainer->size, sizeof(struct vote)));
+    LS_TRY(core_alloc(&trainer->sums, sums_count(trainer)));
+    LS_TRY(core_alloc(&trainer->gram, dim * dim));
+done:
+    return st;
+}
+
+void trainer_step_close(struct trainer *trainer)
+{
+    free(trainer->votes);
+    free(trainer->sums);
+    free(trainer->gram);
+    trainer->votes = NULL;
+    trainer->sums = NULL;
+    trainer->gram = NULL;
+}
+
+static ls_status gradient_ready(void *context, int64_t offset, int64_t count)
+{
+    struct trainer *trainer = context;
+    return comm_buckets_ready(trainer->buckets, offset, count);
+}
+
+static struct jepa_batch batch_of(const struct loader_batch *loaded)
+{
+    struct jepa_batch batch = {.pixels = loaded->pixels,
+                               .clips = loaded->clips,
+                               .frames = loaded->frames,
+                               .mask_token = loaded->frames_group};
+    for (int g = 0; g < loaded->group_count; g++) {
+        batch.context[g] = loaded->context[g].tokens;
+        batch.context_count[g] = loaded->context[g].count;
+        batch.predicted[g] = loaded->predicted[g].tokens;
+        batch.predicted_count[g] = loaded->predicted[g].count;
+    }
+    return batch;
+}
+
+/* This rank's micro-batches, forward and backward. */
+static ls_status compute(struct trainer *trainer, struct step_work *work)
+{
+    ls_status st = LS_OK;
+    struct loader_batch *loaded = NULL;
+    double timeout_s = trainer->config->run.step_timeout_s;
+    LS_TRY(jepa_begin_step(trainer->jepa));
+    comm_buckets_begin(trainer->buckets);
+    if (work->want_gram)
+        LS_TRY(jepa_want_gram(trainer->jepa));
+    for (int i = 0; i < trainer->micro_count; i++) {
+        LS_TRY(loader_next(trainer->loader, &loaded, timeout_s));
+        struct jepa_batch batch = batch_of(loaded);
+        bool last = i == trainer->micro_count - 1;
+        LS_TRY(jepa_micro_batch(trainer->jepa, &batch, 1.0 / trainer->config->micro_batches,
+                                last ? gradient_ready : NULL, trainer));
+        work->vote.draws = hash_add(work->vote.draws, loaded->draw_hash);
+        loader_release(trainer->loader, loaded);
+        loaded = NULL;
+    }
+    LS_TRY(jepa_result(trainer->jepa, &work->result));
+    work->vote.mask_tokens = jepa_mask_tokens_used(trainer->jepa);
+    work->vote.not_finite = !isfinite(work->result.loss);
+    work->data_wait_s = loader_counters(trainer->loader).wait_s;
+done:
+    if (loaded != NULL)
+        loader_release(trainer->loader, loaded);
+    return st;
+}
+
+/* Exchange the votes: `work->vote` becomes that of all ranks.  The failure of any rank is
+ * everybody's. */
+static ls_status decide(struct trainer *trainer, struct step_work *work, ls_status mine)
+{
+    ls_status st = LS_OK;
+    struct vote *vote = &work->vote;
+    vote->status = (int32_t)mine;
+    vote->stop = worker_stop_asked() ? 1 : 0;
+    if (mine != LS_OK)
+        (void)snprintf(vote->text, sizeof vote->text, "%s", status_message());
+    double start_s = clock_now_s();
+    LS_TRY(comm_exchange(trainer->group, vote, sizeof *vote, trainer->votes));
+    work->comm_wait_s += clock_now_s() - start_s;
+
+    const struct vote *votes = trainer->votes;
+    vote->draws = (struct hash128){0};
+    for (int r = 0; r < trainer->size; r++) {
+        vote->stop |= votes[r].stop;
+        vote->not_finite |= votes[r].not_finite;
+        vote->mask_tokens |= votes[r].mask_tokens;
+        vote->draws = hash_add(vote->draws, votes[r].draws);
+        if (votes[r].status != LS_OK && st == LS_OK) {
+            st = (ls_status)votes[r].status;
+            char text[VOTE_TEXT_BYTES + 32];
+            (void)snprintf(text, sizeof text, trainer->size > 1 ? "rank %d: %s" : "%.0d%s", r,
+                           votes[r].text);
+            (void)status_adopt(st, r == trainer->rank ? votes[r].text : text);
+        }
+    }
+    trainer->agreed = st != LS_OK;
+    trainer->own = mine != LS_OK;
+    if (mine != LS_OK)
+        st = status_adopt(mine, votes[trainer->rank].text);
+done:
+    return st;
+}
+
+/* The gradient of all ranks, and its norm. */
+static ls_status reduce(struct trainer *trainer, struct step_work *work)
+{
+    ls_status st = LS_OK;
+    struct comm_request *request = NULL;
+    int64_t dim = jepa_parameters(trainer->jepa)->shape.dim;
+    double start_s = clock_now_s();
+    LS_TRY(comm_buckets_wait(trainer->buckets));
+    work->comm_wait_s += clock_now_s() - start_s;
+    LS_TRY(jepa_gradient_norm(trainer->jepa, &work->grad_norm));
+    if (work->want_gram) {
+        LS_TRY(jepa_gram(trainer->jepa, trainer->gram));
+        LS_TRY(comm_sum_start(trainer->group, &request, trainer->gram, dim * dim));
+        LS_TRY(comm_wait(trainer->group, &request));
+    }
+done:
+    return st;
+}
+
+/* Statistics, losses and times of all ranks, into trainer->sums. */
+static ls_status sum_up(struct trainer *trainer, const struct step_work *work)
+{
+    ls_status st = LS_OK;
+    double *tail = trainer->sums + jepa_statistics_count(trainer->jepa);
+    LS_TRY(jepa_statistics(trainer->jepa, trainer->sums));
+    tail[TAIL_LOSS] = work->result.loss;
+    memcpy(&tail[TAIL_GROUP_LOSS], work->result.group_loss, sizeof work->result.group_loss);
+    tail[TAIL_FLOPS] = work->result.flops;
+    tail[TAIL_DATA_WAIT] = work->data_wait_s;
+    tail[TAIL_COMM_WAIT] = work->comm_wait_s;
+    tail[TAIL_GRAD_NORM] = trainer->rank == 0 ? work->grad_norm : 0;
+    LS_TRY(comm_sum_f64(trainer->group, trainer->sums, sums_count(trainer)));
+done:
+    return st;
+}
+
+/* Nothing was updated in this step; too many in a row end the run.  The same on all ranks. */
+static ls_status count_bad_step(struct trainer *trainer, const struct step_metrics *metrics)
+{
+    trainer->bad_steps++;
+    log_warn("step skipped=not_finite loss=%g grad_norm=%g in_a_row=%d", metrics->loss,
+             metrics->grad_norm, trainer->bad_steps);
+    if (trainer->bad_steps < trainer->config->run.max_bad_steps)
+        return LS_OK;
+    trainer->agreed = true;
+    trainer->own = trainer->rank == 0;
+    return LS_FAIL(LS_DATA,
+                   "step %" PRId64 ": loss or gradient was not finite in %d steps in a row "
+                   "(lockstep.max_bad_steps): lower optimization.lr, or lengthen warmup",
+                   trainer->step + 1, trainer->bad_steps);
+}
+
+static ls_status update(struct trainer *trainer, const struct schedule_values *values,
+                        double grad_norm)
+{
+    struct jepa_update update = {.lr = values->lr,
+                                 .weight_decay = values->weight_decay,
+                                 .ema_keep = values->ema,
+                                 .gradient_scale = 1};
+    double limit = trainer->config->optimization.grad_clip;
+    if (limit > 0 && grad_norm > limit)
+        update.gradient_scale = limit / (grad_norm + 1e-6); /* as torch's clip_grad_norm_ */
+    return jepa_update(trainer->jepa, &update);
+}
+
+/* All but the times, from trainer->sums and the votes. */
+static void fill_metrics(const struct trainer *trainer, const struct step_work *work,
+                         struct step_metrics *out)
+{
+    const double *tail = trainer->sums + jepa_statistics_count(trainer->jepa);
+    const struct config *config = trainer->config;
+    struct schedule_values values = schedule_at(config, trainer->step + 1);
+    *out = (struct step_metrics){.step = trainer->step + 1,
+                                 .epoch = trainer->step / config->optimization.ipe + 1,
+                                 .loss = tail[TAIL_LOSS],
+                                 .group_count = config->mask_count,
+                                 .lr = values.lr,
+                                 .weight_decay = values.weight_decay,
+                                 .ema = values.ema,
+                                 .grad_norm = tail[TAIL_GRAD_NORM],
+                                 .flops_per_s = tail[TAIL_FLOPS],
+                                 .data_wait_s = tail[TAIL_DATA_WAIT] / trainer->size,
+                                 .comm_wait_s = tail[TAIL_COMM_WAIT] / trainer->size,
+                                 .draw_hash = work->vote.draws,
+                                 .has_rank = work->want_gram};
+    memcpy(out->group_loss, &tail[TAIL_GROUP_LOSS], sizeof out->group_loss);
+    jepa_statistics_reduce(trainer->jepa, trainer->sums, &out->target_std, &out->prediction_cosine);
+    if (work->want_gram)
+        out->target_rank = jepa_target_rank(trainer->jepa, trainer->sums, trainer->gram);
+    out->skipped = work->vote.not_finite != 0 || !isfinite(out->loss) || !isfinite(out->grad_norm);
+}
+
+ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
+{
+    ls_status st = LS_OK;
+    struct step_work work;
+    struct step_metrics *metrics = &out->metrics;
+    int64_t number = trainer->step + 1;
+    double start_s = clock_now_s();
+    memset(&work, 0, sizeof work);
+    work.want_gram = number == 1 || number % trainer->config->meta.eval_freq == 0;
+    log_step(number);
+    comm_set_timeout(trainer->group, trainer->config->run.step_timeout_s);
+    LS_TRY(decide(trainer, &work, compute(trainer, &work)));
+    out->stop = work.vote.stop != 0;
+    LS_TRY(reduce(trainer, &work));
+    LS_TRY(sum_up(trainer, &work));
+    fill_metrics(trainer, &work, metrics);
+    if (metrics->skipped) {
+        LS_TRY(count_bad_step(trainer, metrics));
+    } else {
+        trainer->bad_steps = 0;
+        jepa_mask_tokens_set(trainer->jepa, work.vote.mask_tokens);
+        struct schedule_values values = schedule_at(trainer->config, number);
+        LS_TRY(update(trainer, &values, metrics->grad_norm));
+    }
+    trainer->step = number;
+    metrics->step_s = clock_now_s() - start_s;
+    metrics->flops_per_s /= metrics->step_s;
+    metrics->clips_per_s =
+        (double)trainer->config->data.batch_size * trainer->config->micro_batches / metrics->step_s;
+done:
+    return st;
+}

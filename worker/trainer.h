@@ -1,0 +1,127 @@
+/* One rank's training run: what is open, and the parts that work on it.
+ *
+ * trainer_open (setup.c) joins the ranks and opens everything; resume.c brings the state;
+ * trainer_step (step.c) does one step; trainer_save (save.c) writes a checkpoint; trainer_run
+ * (run.c) is the loop.  A function that says "Collective" is called by all ranks in the same order,
+ * and never leaves its peers waiting when this rank fails: it brings the failure to the next
+ * agreement point instead. */
+#ifndef LOCKSTEP_WORKER_TRAINER_H
+#define LOCKSTEP_WORKER_TRAINER_H
+
+#include "checkpoint/checkpoint.h"
+#include "comm/buckets.h"
+#include "comm/comm.h"
+#include "core/config.h"
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "model/jepa.h"
+#include "worker/device.h"
+#include "worker/display.h"
+#include "worker/metrics.h"
+#include "worker/options.h"
+
+enum { TRAINER_ARRAYS = 4 }; /* weights, two moments, EMA */
+
+/* This rank's part of a checkpoint, and how the last saves went. */
+struct saver {
+    char *folder;      /* RUN/checkpoints */
+    char *config_yaml; /* resolved */
+    char *facts_json;
+    float *staging[TRAINER_ARRAYS]; /* this rank's range of each array */
+    struct checkpoint_state state;  /* arrays point into staging */
+    int64_t *adam_steps;
+    struct checkpoint_shard_facts *all_facts; /* [size] */
+    int64_t saved_step;                       /* of the newest checkpoint of this run; -1: none */
+    int64_t retry_step;                       /* after a failed save; 0: none to repeat */
+};
+
+struct trainer {
+    const struct worker_options *options;
+    struct comm_group *group;
+    int rank, size;
+    struct config *config;
+    struct worker_device device;
+    struct dataset **datasets; /* [config->data.dataset_count] */
+    struct jepa *jepa;
+    struct comm_buckets *buckets;
+    struct loader *loader;
+    int micro_first, micro_count; /* this rank's micro-batches of every step */
+    int64_t step;                 /* finished steps */
+    int64_t *skipped;             /* steps whose draws a rollback passed over, ascending */
+    int skipped_count;
+    int bad_steps; /* in a row, up to now */
+    void *votes;   /* [size], of a step (step.c) */
+    double *sums;  /* statistics of a step, summed over ranks (step.c) */
+    float *gram;   /* [dim, dim] */
+    struct saver saver;
+    struct metrics *metrics; /* rank 0 */
+    struct display display;  /* rank 0 */
+    /* About a failure: `agreed` when every rank leaves for the same reason; `own` when it is this
+     * rank's, not one that it was told of. */
+    bool agreed, own;
+};
+
+/* Join the job, open all, compare the ranks, take up the newest checkpoint.  On failure the trainer
+ * holds what is needed to leave (`group`, `agreed`, `own`).  Collective over the job.  Errors: any.
+ */
+ls_status trainer_open(struct trainer *trainer, const struct worker_options *options) LS_MUST_CHECK;
+
+/* Frees all but the group.  Local. */
+void trainer_close(struct trainer *trainer);
+
+/* Train until all steps are done (LS_OK) or a stop is asked and the state is saved (LS_STOP).
+ * Collective.  Errors: any. */
+ls_status trainer_run(struct trainer *trainer) LS_MUST_CHECK;
+
+/* Bring `mine` to all ranks; on failure sets `agreed` and `own`.  A rank that failed gets its own
+ * failure back, the others the worst one ("rank 3: ...").  Collective. */
+ls_status trainer_agree(struct trainer *trainer, ls_status mine) LS_MUST_CHECK;
+
+/* Fail on every rank, with a line that says who differs, when the ranks are not of one mind: world
+ * size, program, config, datasets, parameter table.  Collective.  Errors: LS_USAGE. */
+ls_status trainer_compare_ranks(struct trainer *trainer) LS_MUST_CHECK;
+
+/* Initial weights, or the state of the newest good checkpoint of the run (of `anneal_ckpt` or
+ * `read_checkpoint` when the run has none).  Sets `step` and `skipped`.  Collective. */
+ls_status trainer_resume(struct trainer *trainer) LS_MUST_CHECK;
+
+/* Hash over the fingerprints of all datasets, in the config's order.  Local. */
+struct hash128 trainer_dataset_hash(const struct trainer *trainer);
+
+/* Hash of this program's file.  Local.  Errors: LS_IO. */
+ls_status trainer_program_hash(struct hash128 *out) LS_MUST_CHECK;
+
+/* What the bits of the run depend on beside config and seed, as JSON (stored in checkpoints); owned
+ * by the caller.  Local. */
+ls_status trainer_facts(char **out, const struct trainer *trainer) LS_MUST_CHECK;
+
+/* Log what differs from the facts of the checkpoint that is taken up.  Local; rank 0 speaks. */
+void trainer_compare_facts(const struct trainer *trainer, const char *stored_json);
+
+/* Staging memory and the parameter table for checkpoints.  Local. */
+ls_status trainer_saver_open(struct trainer *trainer) LS_MUST_CHECK;
+void trainer_saver_close(struct trainer *trainer);
+
+/* Whether a checkpoint is due after the current step.  Local; the same on all ranks. */
+bool trainer_save_due(const struct trainer *trainer);
+
+/* Write a checkpoint of the current step.  Every rank gets the same answer: LS_OK, or LS_CHECKPOINT
+ * when it failed on some rank (training can go on).  Collective.  Other errors: LS_COMM,
+ * LS_TIMEOUT. */
+ls_status trainer_save(struct trainer *trainer) LS_MUST_CHECK;
+
+/* What a step decided for all ranks alike. */
+struct step_outcome {
+    struct step_metrics metrics; /* complete on rank 0 only */
+    bool stop;                   /* a rank was asked to stop */
+};
+
+/* One step: load, forward, backward, reduce, decide, update.  Advances `step`.  Collective.
+ * Errors: any. */
+ls_status trainer_step(struct trainer *trainer, struct step_outcome *out) LS_MUST_CHECK;
+
+/* Memory of a step, allocated once: votes, sums, gram.  Local. */
+ls_status trainer_step_open(struct trainer *trainer) LS_MUST_CHECK;
+void trainer_step_close(struct trainer *trainer);
+
+#endif

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Runs the benchmarks one after the other and says on what they ran.
+#
+#   scripts/bench.sh [NAME...]     NAME: benchmarks/bench_NAME.c; default: all
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+BUILD=${BUILD:-build}
+names=("$@")
+if [ $# = 0 ]; then
+    mapfile -t names < <(find benchmarks -name 'bench_*.c' | sed 's|.*/bench_||; s|\.c$||' | sort)
+fi
+export OMP_WAIT_POLICY=passive
+
+echo "machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)"
+echo "date: $(date -u +%Y-%m-%d), commit: $(git describe --always --dirty 2>/dev/null || echo unknown), compiler: $(gcc --version | head -n 1)"
+for name in "${names[@]}"; do
+    printf '\n$ %s\n' "$BUILD/benchmarks/bench_$name"
+    "$BUILD/benchmarks/bench_$name"
+done

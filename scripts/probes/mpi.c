@@ -1,5 +1,6 @@
 #include <mpi.h>
 #include <stdio.h>
+#include <string.h>
 
 int main(void)
 {
@@ -7,6 +8,7 @@ int main(void)
     int length = 0;
     if (MPI_Get_library_version(text, &length) != MPI_SUCCESS)
         return 1;
-    printf("%.16s\n", text);
+    text[strcspn(text, ",\n")] = '\0';
+    puts(text);
     return 0;
 }

@@ -36,12 +36,11 @@ C_FILES := $(shell find $(CHECKED_FOLDERS) -name '*.[ch]' 2>/dev/null | sort)
 CUDA_FILES := $(shell find $(CHECKED_FOLDERS) -name '*.cu' -o -name '*.cuh' 2>/dev/null | sort)
 SHELL_FILES := $(shell find scripts tests slurm -name '*.sh' 2>/dev/null | sort) .ci/run
 LINT := $(BUILD)/lint
-LINT_STAMPS := $(patsubst %,$(LINT)/%.ok,$(C_FILES) $(CUDA_FILES))
+LINT_STAMPS := $(patsubst %,$(LINT)/%.ok,$(C_FILES) $(CUDA_FILES) $(SHELL_FILES))
 
-lint: layers ## format, clang-tidy, cppcheck, layers, shellcheck; only what changed since the last time
+lint: ## format, clang-tidy, cppcheck, layers, shellcheck; only what changed since the last time
 	@scripts/setup.sh build lint
-	@shellcheck -x -e SC2119 $(SHELL_FILES)
-	+@$(PARALLEL) -s -k $(LINT_STAMPS)
+	+@$(PARALLEL) -s -k layers $(LINT_STAMPS)
 layers: ## who includes whom, and file sizes
 	@scripts/layers.sh
 format: ## clang-format all C and CUDA files
@@ -52,7 +51,7 @@ format: ## clang-format all C and CUDA files
 $(LINT)/include/omp.h:
 	@mkdir -p $(@D)
 	@sed 's/,* *__malloc__ (omp_free)//; s/((, /((/' "$$($(CC) -print-file-name=include/omp.h)" > $@
-$(LINT)/%.ok: % scripts/lint_file.sh .clang-tidy .clang-format $(LINT)/include/omp.h
+$(LINT)/%.ok: % scripts/lint_file.sh .clang-tidy tests/.clang-tidy .clang-format $(LINT)/include/omp.h
 	@mkdir -p $(@D)
 	@scripts/lint_file.sh $< -std=gnu17 -fopenmp -isystem $(LINT)/include $(CPPFLAGS) $(cflags_$(call layer_of,$<))
 	@case $< in *.c) $(CC) -MM -MP -MT $@ -MF $(LINT)/$*.d $(CPPFLAGS) $(cflags_$(call layer_of,$<)) $< ;; esac

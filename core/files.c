@@ -16,7 +16,8 @@
 
 ls_status core_alloc_bytes(void **out, size_t count, size_t bytes)
 {
-    void *memory = calloc(count > 0 ? count : 1, bytes);
+    bool possible = bytes == 0 || count <= PTRDIFF_MAX / bytes;
+    void *memory = possible ? calloc(count > 0 ? count : 1, bytes) : NULL;
     if (memory == NULL)
         return LS_FAIL(LS_NOMEM, "out of memory: %zu x %zu bytes", count, bytes);
     *out = memory;
@@ -46,7 +47,8 @@ ls_status files_read(char **out, size_t *out_bytes, const char *path, size_t lim
     ls_status st = LS_OK;
     char *data = NULL;
     struct stat info;
-    int file = fault_point("open") != 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    /* Not blocking: a named pipe without a writer must be refused, not waited for. */
+    int file = fault_point("open") != 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0 || fstat(file, &info) != 0) {
         st = io_failure(path, "open");
         goto done;

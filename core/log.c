@@ -59,7 +59,10 @@ static void write_line(enum log_level level, const char *format, va_list argumen
     int count = vsnprintf(line + used, LINE_BYTES - used - 1, format, arguments);
     size_t room = LINE_BYTES - used - 2;
     size_t length = count < 0 ? 0 : (size_t)count;
-    used += length < room ? length : room;
+    size_t end = used + (length < room ? length : room);
+    for (; used < end; used++) /* a control character in a name must not break the line */
+        if (line[used] == '\n' || line[used] == '\r' || line[used] == '\t')
+            line[used] = ' ';
     line[used++] = '\n';
     /* A log that cannot be written must not stop the program. */
     ssize_t written = write(STDERR_FILENO, line, used);

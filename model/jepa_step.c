@@ -283,8 +283,9 @@ static int list_pieces(struct jepa *jepa)
             mask_token++;
         if (!has)
             continue;
-        const double t = (double)++jepa->adam_steps[i];
-        jepa->pieces[count++] = (struct op_update_piece){
+        jepa->adam_steps[i]++;
+        const double t = (double)jepa->adam_steps[i];
+        jepa->pieces[count] = (struct op_update_piece){
             .offset = parameter->offset,
             .count = parameter->count,
             .decay = parameter->decay,
@@ -292,6 +293,7 @@ static int list_pieces(struct jepa *jepa)
             .first_correction = 1.0 - pow(o->beta1, t),
             .second_correction = 1.0 - pow(o->beta2, t),
         };
+        count++;
     }
     return count;
 }

@@ -53,9 +53,6 @@ static ls_status check_shape(const struct model_shape *s)
         return LS_FAIL(LS_USAGE,
                        "predictor: width %d, depth %d, heads %d: heads must divide the width",
                        s->pred_dim, s->pred_depth, s->pred_heads);
-    if ((s->dim / s->heads) % 2 != 0 || (s->pred_dim / s->pred_heads) % 2 != 0)
-        return LS_FAIL(LS_USAGE, "model: head widths %d and %d must be even", s->dim / s->heads,
-                       s->pred_dim / s->pred_heads);
     return LS_OK;
 }
 

@@ -3,6 +3,7 @@
 #include "tests/reference/jepa.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,7 +89,7 @@ static void turn(double *head, int head_width, int64_t token, struct grid grid)
                               token % grid.columns};
     for (int axis = 0; axis < 3; axis++)
         for (int i = 0; i < w / 2; i++) {
-            double *pair = head + axis * w + 2 * i;
+            double *pair = head + (ptrdiff_t)axis * w + (ptrdiff_t)2 * i;
             const double first = pair[0];
             const double second = pair[1];
             const int frequency0 = 2 * i % (w / 2);

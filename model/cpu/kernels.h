@@ -37,8 +37,9 @@ struct update_run {
     int64_t n;
     float *weights, *moment1, *moment2, *ema; /* ema NULL: no target copy */
     const float *gradient;
-    float scale, beta1, beta1_rest, beta2, beta2_rest, shrink, step, second_root, eps;
-    float keep, keep_rest;
+    float scale, beta1, beta1_rest, beta2, beta2_rest, shrink /* lr * decay */, step, second_root,
+        eps;
+    float pull; /* share of the way that the target moves to the weights */
 };
 
 struct cpu_kernels {
@@ -88,7 +89,7 @@ struct cpu_kernels {
     void (*statistics)(double *sum, double *square, double *unit, const float *x,
                        double inverse_length, int64_t n);
     void (*update)(const struct update_run *run);
-    /* The EMA alone: ema = keep * ema + keep_rest * weights. */
+    /* The EMA alone: ema += pull * (weights - ema). */
     void (*move)(const struct update_run *run);
     /* out[n] = in[3 * i] * scale + shift: one colour of interleaved bytes. */
     void (*pixels)(float *out, const uint8_t *in, int64_t n, float scale, float shift);

@@ -3,6 +3,8 @@
 
 const struct op_table op_table_cpu = {
     .name = "cpu",
+    .host_memory = true,
+    .row_multiple = 1,
     .allocate = allocate_cpu,
     .release = release_cpu,
     .host_allocate = allocate_cpu,

@@ -36,13 +36,12 @@ static struct update_run run_of(const struct op_update *update, const struct op_
         .beta1_rest = (float)(1.0 - update->beta1),
         .beta2 = (float)update->beta2,
         .beta2_rest = (float)(1.0 - update->beta2),
-        .shrink = (float)(1.0 - update->lr * decay),
+        .shrink = (float)(update->lr * decay),
         .step =
             piece->first_correction > 0.0 ? (float)(update->lr / piece->first_correction) : 0.0f,
         .second_root = (float)sqrt(piece->second_correction),
         .eps = (float)update->eps,
-        .keep = (float)update->ema_keep,
-        .keep_rest = (float)(1.0 - update->ema_keep),
+        .pull = (float)(1.0 - update->ema_keep),
     };
 }
 

@@ -1,14 +1,15 @@
 /* What tests of operators share: a device chosen from outside, arrays with guard words, a digest of
  * all that was read back, and comparison with the reference.
  *
- * The same tests run for every twin: LOCKSTEP_TEST_DEVICE names it (default cpu).  They reach
- * device memory through the table only.  A failed check ends the test (cmocka's fail_msg). */
+ * The same tests run for every twin: LOCKSTEP_TEST_DEVICE names it (cpu, the default, cuda or emulated). They
+ * reach device memory through the table only.  A failed check ends the test (cmocka's fail_msg). */
 #ifndef LOCKSTEP_TESTS_SUPPORT_OP_TEST_H
 #define LOCKSTEP_TESTS_SUPPORT_OP_TEST_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "model/device.h"
 #include "model/ops.h"
 
 enum { OP_TEST_ARRAYS_MAX = 32 };
@@ -21,6 +22,7 @@ struct op_test_array {
 };
 
 struct op_test {
+    struct model_device opened;
     const struct op_table *table;
     struct op_device *device;
     struct op_test_array arrays[OP_TEST_ARRAYS_MAX]; /* those of the running case */
@@ -54,7 +56,7 @@ struct op_matrix op_test_matrix(struct op_test *test, const double *values, int6
 double *op_test_read(struct op_test *test, const void *array_dev);
 
 /* |got - want| <= relative * |want| + absolute * rms(want) for every element, and got is finite;
- * says which element is worst. */
+ * says which element is worst.  Where all wanted numbers are zero, 1 stands for their rms. */
 void op_test_compare(const char *what, const double *got, const double *want, int64_t count,
                      double relative, double absolute);
 

@@ -1,0 +1,184 @@
+/* Head split and rotary positions against the reference.  Error bound: two products and a sum of
+ * float32, on sines that are float32 themselves: 4 roundings of the result or of the rms. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/reference/heads.h"
+#include "tests/support/op_test.h"
+
+struct heads_case {
+    int64_t rows;
+    int heads, head_width;
+    enum op_dtype dtype;
+    bool turn;
+    int grid_times, grid_rows, grid_columns;
+    int64_t column, more; /* columns before and after the heads */
+};
+
+static const struct heads_case cases[] = {
+    {1, 1, 16, OP_F32, true, 1, 1, 1, 0, 0},     {9, 3, 22, OP_F32, true, 3, 2, 4, 66, 66},
+    {50, 2, 24, OP_F32, true, 4, 5, 3, 48, 48},  {33, 6, 64, OP_F32, true, 8, 14, 14, 0, 768},
+    {70, 2, 88, OP_F32, true, 2, 7, 7, 176, 0},  {17, 4, 7, OP_F32, false, 1, 1, 1, 5, 3},
+    {40, 2, 64, OP_BF16, true, 8, 7, 7, 128, 0}, {12, 3, 13, OP_BF16, true, 2, 3, 3, 0, 0},
+};
+
+struct tables {
+    struct reference_heads at;
+    struct op_rotary rotary;
+    const int32_t *positions_dev;
+};
+
+static struct tables lay_out(struct op_test *test, const struct heads_case *c)
+{
+    struct tables t = {0};
+    int width = 2 * (c->head_width / 3 / 2),
+        tokens = c->grid_times * c->grid_rows * c->grid_columns;
+    int positions = c->grid_times;
+    positions = c->grid_rows > positions ? c->grid_rows : positions;
+    positions = c->grid_columns > positions ? c->grid_columns : positions;
+    int32_t *token = op_test_integers(test, c->rows);
+    for (int64_t r = 0; r < c->rows; r++)
+        token[r] = (int32_t)((r * 37 + 11) % tokens);
+    t.at =
+        (struct reference_heads){.rows = c->rows,
+                                 .columns = c->column + (int64_t)c->heads * c->head_width + c->more,
+                                 .column = c->column,
+                                 .heads = c->heads,
+                                 .head_width = c->head_width,
+                                 .turn = c->turn,
+                                 .axis_width = width,
+                                 .grid_rows = c->grid_rows,
+                                 .grid_columns = c->grid_columns,
+                                 .positions = token};
+    int64_t entries = (int64_t)positions * width;
+    double *cosine = op_test_doubles(test, entries), *sine = op_test_doubles(test, entries);
+    for (int64_t i = 0; i < entries; i++) {
+        double angle = reference_rotary_angle((int)(i / width), (int)(i % width), width);
+        cosine[i] = cos(angle);
+        sine[i] = sin(angle);
+    }
+    t.rotary = (struct op_rotary){.axis_width = width,
+                                  .grid_rows = c->grid_rows,
+                                  .grid_columns = c->grid_columns,
+                                  .cos_dev = op_test_array(test, cosine, entries, OP_F32),
+                                  .sin_dev = op_test_array(test, sine, entries, OP_F32),
+                                  .positions = positions};
+    t.positions_dev = op_test_integer_array(test, token, c->rows);
+    return t;
+}
+
+static double bound_of(enum op_dtype dtype)
+{
+    return 4 * 0x1p-24 + (dtype == OP_BF16 ? op_test_epsilon(OP_BF16) : 0.0);
+}
+
+static void split_fwd(struct op_test *test, const void *argument)
+{
+    const struct heads_case *c = argument;
+    struct tables t = lay_out(test, c);
+    int64_t count = c->rows * c->heads * c->head_width;
+    double *in = op_test_random(test, c->rows * t.at.columns, c->dtype, 1.0);
+    double *want = op_test_doubles(test, count);
+    void *out = op_test_array(test, NULL, count, c->dtype);
+    op_test_ok(test->table->split_heads_fwd(
+        test->device, out, op_test_matrix(test, in, c->rows, t.at.columns, c->dtype), c->column,
+        c->heads, c->head_width, c->turn ? &t.rotary : NULL, t.positions_dev));
+    reference_split_heads_fwd(want, in, &t.at);
+    op_test_expect(test, "heads", out, want, bound_of(c->dtype), 4 * 0x1p-24);
+}
+
+static void split_bwd(struct op_test *test, const void *argument)
+{
+    const struct heads_case *c = argument;
+    struct tables t = lay_out(test, c);
+    int64_t count = c->rows * c->heads * c->head_width;
+    double *gradient = op_test_random(test, count, c->dtype, 1.0);
+    double *want = op_test_random(test, c->rows * t.at.columns, c->dtype, 1.0);
+    struct op_matrix din = op_test_matrix(test, want, c->rows, t.at.columns, c->dtype);
+    op_test_ok(test->table->split_heads_bwd(
+        test->device, din, c->column, op_test_array(test, gradient, count, c->dtype), c->heads,
+        c->head_width, c->turn ? &t.rotary : NULL, t.positions_dev));
+    reference_split_heads_bwd(want, gradient, &t.at); /* other columns stay as they were */
+    op_test_expect(test, "din", din.data_dev, want, bound_of(c->dtype), 4 * 0x1p-24);
+}
+
+static void heads_are_split_and_turned(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        op_test_repeat(split_fwd, &cases[i]);
+}
+
+static void head_gradients_are_joined_and_turned_back(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        op_test_repeat(split_bwd, &cases[i]);
+}
+
+struct differences {
+    struct reference_heads at;
+    double *in, *heads, *weight;
+};
+
+static double weighted_output(void *context)
+{
+    struct differences *d = context;
+    double sum = 0.0;
+    reference_split_heads_fwd(d->heads, d->in, &d->at);
+    for (int64_t i = 0; i < d->at.rows * d->at.heads * d->at.head_width; i++)
+        sum += d->weight[i] * d->heads[i];
+    return sum;
+}
+
+static void differentiate(struct op_test *test, const void *argument)
+{
+    const struct heads_case *c = argument;
+    struct differences d = {.at = lay_out(test, c).at};
+    int64_t count = c->rows * c->heads * c->head_width, all = c->rows * d.at.columns;
+    d.in = op_test_random(test, all, OP_F32, 1.0);
+    d.weight = op_test_random(test, count, OP_F32, 1.0);
+    d.heads = op_test_doubles(test, count);
+    double *gradient = op_test_doubles(test, all);
+    reference_split_heads_bwd(gradient, d.weight, &d.at);
+    op_test_differences("din", weighted_output, &d, d.in, gradient, all);
+}
+
+static void the_reference_gradient_is_its_differences(void **state)
+{
+    (void)state;
+    op_test_repeat(differentiate, &cases[1]);
+}
+
+static void refuse(struct op_test *test, const void *argument)
+{
+    (void)argument;
+    struct op_matrix in = op_test_matrix(test, NULL, 2, 12, OP_F32);
+    void *out = op_test_array(test, NULL, 48, OP_F32);
+    assert_int_equal(test->table->split_heads_fwd(test->device, out, in, 4, 3, 4, NULL, NULL),
+                     LS_USAGE);
+    struct op_rotary wide = {.axis_width = 2};
+    assert_int_equal(test->table->split_heads_bwd(test->device, in, 0, out, 3, 4, &wide, NULL),
+                     LS_USAGE);
+}
+
+static void heads_that_do_not_fit_are_refused(void **state)
+{
+    (void)state;
+    op_test_repeat(refuse, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(heads_are_split_and_turned),
+        cmocka_unit_test(head_gradients_are_joined_and_turned_back),
+        cmocka_unit_test(the_reference_gradient_is_its_differences),
+        cmocka_unit_test(heads_that_do_not_fit_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,8 +12,9 @@ enum { BAR_CELLS = 24 };
 void display_open(struct display *out, enum worker_progress progress, int64_t total_steps)
 {
     *out = (struct display){.total_steps = total_steps};
-    out->bar = progress == WORKER_PROGRESS_BAR ||
-               (progress == WORKER_PROGRESS_AUTO && isatty(STDOUT_FILENO) == 1);
+    /* Under mpirun standard output is always a terminal of its own making. */
+    bool terminal = isatty(STDOUT_FILENO) == 1 && getenv("OMPI_COMM_WORLD_SIZE") == NULL;
+    out->bar = progress == WORKER_PROGRESS_BAR || (progress == WORKER_PROGRESS_AUTO && terminal);
 }
 
 void display_time(char *out, double seconds)

@@ -159,6 +159,7 @@ static void format_line(struct line *line, const struct step_metrics *step)
     add_number(line, "step_s", step->step_s);
     add_number(line, "data_wait_s", step->data_wait_s);
     add_number(line, "comm_wait_s", step->comm_wait_s);
+    add_number(line, "rank_wait_s", step->rank_wait_s);
     if (step->skipped)
         add(line, ",\"skipped\":true");
     add(line, ",\"draw_hash\":\"%s\"}\n", hash);

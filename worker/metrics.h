@@ -22,9 +22,11 @@ struct step_metrics {
     bool has_rank;
     double target_rank;
     double clips_per_s, flops_per_s, step_s;
-    double data_wait_s, comm_wait_s; /* that a rank stood still, mean over ranks */
-    struct hash128 draw_hash;        /* of the pixels and mask lists of the whole step */
-    bool skipped;                    /* not finite: nothing was updated */
+    double data_wait_s; /* for data, of the rank that waited longest */
+    double comm_wait_s; /* for other ranks, of the one that waited least: what communication cost */
+    double rank_wait_s; /* what ranks waited beyond that, on average: for slower ranks */
+    struct hash128 draw_hash; /* of the pixels and mask lists of the whole step */
+    bool skipped;             /* not finite: nothing was updated */
 };
 
 struct metrics;

@@ -164,7 +164,7 @@ ls_status trainer_save(struct trainer *trainer)
     LS_TRY(agree_on_save(trainer, trainer->rank == 0 ? commit(trainer) : LS_OK));
     saver->saved_step = trainer->step;
     saver->retry_step = 0;
-    log_info("checkpoint saved step=%" PRId64, trainer->step);
+    log_info("checkpoint saved");
 done:
     if (st == LS_CHECKPOINT) {
         int64_t wait = trainer->config->meta.save_freq_steps / RETRY_SHARE;

@@ -33,11 +33,9 @@ enum tail {
     TAIL_LOSS,
     TAIL_GROUP_LOSS,
     TAIL_FLOPS = TAIL_GROUP_LOSS + CONFIG_MASK_GROUPS_MAX,
-    TAIL_DATA_WAIT,
-    TAIL_COMM_WAIT,
     TAIL_GRAD_NORM, /* rank 0's, 0 elsewhere: ranks with other thread counts may differ in the last
                        bit, and all must clip alike */
-    TAIL_COUNT
+    TAIL_WAITS,     /* a pair for each rank, set by that rank alone: waits for data, for others */
 };
 
 struct step_work {
@@ -49,7 +47,7 @@ struct step_work {
 
 static int64_t sums_count(const struct trainer *trainer)
 {
-    return jepa_statistics_count(trainer->jepa) + TAIL_COUNT;
+    return jepa_statistics_count(trainer->jepa) + TAIL_WAITS + 2 * (int64_t)trainer->size;
 }
 
 ls_status trainer_step_open(struct trainer *trainer)
@@ -189,9 +187,10 @@ static ls_status sum_up(struct trainer *trainer, const struct step_work *work)
     tail[TAIL_LOSS] = work->result.loss;
     memcpy(&tail[TAIL_GROUP_LOSS], work->result.group_loss, sizeof work->result.group_loss);
     tail[TAIL_FLOPS] = work->result.flops;
-    tail[TAIL_DATA_WAIT] = work->data_wait_s;
-    tail[TAIL_COMM_WAIT] = work->comm_wait_s;
     tail[TAIL_GRAD_NORM] = trainer->rank == 0 ? work->grad_norm : 0;
+    memset(&tail[TAIL_WAITS], 0, 2 * (size_t)trainer->size * sizeof *tail);
+    tail[TAIL_WAITS + 2 * trainer->rank] = work->data_wait_s;
+    tail[TAIL_WAITS + 2 * trainer->rank + 1] = work->comm_wait_s;
     LS_TRY(comm_sum_f64(trainer->group, trainer->sums, sums_count(trainer)));
 done:
     return st;
@@ -226,7 +225,23 @@ static ls_status update(struct trainer *trainer, const struct schedule_values *v
     return jepa_update(trainer->jepa, &update);
 }
 
-/* All but the times, from trainer->sums and the votes. */
+/* The rank that waits least for others is the last to come: what it waits is communication, what
+ * the others wait beyond that is for it. */
+static void fill_waits(struct step_metrics *out, const double *waits, int size)
+{
+    double mean_s = 0;
+    out->comm_wait_s = waits[1];
+    for (int r = 0; r < size; r++) {
+        mean_s += waits[2 * r + 1] / size;
+        if (waits[2 * r] > out->data_wait_s)
+            out->data_wait_s = waits[2 * r];
+        if (waits[2 * r + 1] < out->comm_wait_s)
+            out->comm_wait_s = waits[2 * r + 1];
+    }
+    out->rank_wait_s = mean_s - out->comm_wait_s;
+}
+
+/* All but the step's time, from trainer->sums and the votes. */
 static void fill_metrics(const struct trainer *trainer, const struct step_work *work,
                          struct step_metrics *out)
 {
@@ -242,11 +257,10 @@ static void fill_metrics(const struct trainer *trainer, const struct step_work *
                                  .ema = values.ema,
                                  .grad_norm = tail[TAIL_GRAD_NORM],
                                  .flops_per_s = tail[TAIL_FLOPS],
-                                 .data_wait_s = tail[TAIL_DATA_WAIT] / trainer->size,
-                                 .comm_wait_s = tail[TAIL_COMM_WAIT] / trainer->size,
                                  .draw_hash = work->vote.draws,
                                  .has_rank = work->want_gram};
     memcpy(out->group_loss, &tail[TAIL_GROUP_LOSS], sizeof out->group_loss);
+    fill_waits(out, &tail[TAIL_WAITS], trainer->size);
     jepa_statistics_reduce(trainer->jepa, trainer->sums, &out->target_std, &out->prediction_cosine);
     if (work->want_gram)
         out->target_rank = jepa_target_rank(trainer->jepa, trainer->sums, trainer->gram);

@@ -1,0 +1,29 @@
+/* FFmpeg's errors and log lines, translated.  Only data/ includes libav*. */
+#ifndef LOCKSTEP_DATA_AV_H
+#define LOCKSTEP_DATA_AV_H
+
+#include "core/status.h"
+
+/* Call FFmpeg; on a negative result record `PATH: cannot WHAT: reason` as LS_DATA (LS_NOMEM for
+ * ENOMEM) and jump to `done` with `st` set.  The reason is what FFmpeg logged on this thread since
+ * av_log_clear, or else the text of the error number. */
+#define AV_TRY(call, path, what)                                                                   \
+    do {                                                                                           \
+        int av_result = (call);                                                                    \
+        if (av_result < 0) {                                                                       \
+            st = av_failure(av_result, __FILE__, __LINE__, (path), (what));                        \
+            goto done;                                                                             \
+        }                                                                                          \
+    } while (0)
+
+ls_status av_failure(int result, const char *file, int line, const char *path, const char *what);
+
+/* Keep FFmpeg off stderr for the whole process: its first error line on each thread is kept for
+ * av_failure instead.  May be called any number of times, from any thread. */
+void av_log_capture(void);
+
+/* Forget this thread's kept line; get it ("" when there is none). */
+void av_log_clear(void);
+const char *av_log_first(void);
+
+#endif

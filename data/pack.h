@@ -1,0 +1,53 @@
+/* Packing: video files into a dataset.
+ *
+ * The list of files is cut into shards before anything is read, so that the result depends on the
+ * list alone: not on the number of jobs, not on which process did what, not on how often it was
+ * killed.  Each shard is made from parts (data/part.h) by worker processes and appears whole.  What
+ * finished shards cover is not done again; any number of packs of the same list may run at once, on
+ * any number of machines, and share the shards among them. */
+#ifndef LOCKSTEP_DATA_PACK_H
+#define LOCKSTEP_DATA_PACK_H
+
+#include <stdint.h>
+
+#include "core/status.h"
+
+#define PACK_REPORT_NAME "pack-report.csv"
+
+struct pack_progress {
+    int64_t files, files_done; /* of this run */
+    uint64_t bytes, bytes_done;
+    int64_t skipped;          /* of this run so far */
+    int64_t shards_elsewhere; /* being packed by other processes */
+    double elapsed_s;
+};
+
+struct pack_options {
+    const char *const *inputs; /* folders, lists, files: list_add_input */
+    int input_count;
+    const char *output;   /* the dataset folder; made when missing */
+    int jobs;             /* worker processes; 0: one a processor */
+    uint64_t shard_bytes; /* a shard is closed when its sources reach this */
+    void (*progress)(void *context, const struct pack_progress *progress); /* may be NULL */
+    void *context;
+};
+
+struct pack_summary {
+    int64_t videos, skipped; /* in the whole dataset */
+    int64_t new_videos, new_skipped;
+    int64_t duplicates; /* names listed more than once, packed once */
+    int64_t frames;
+    uint64_t bytes; /* of packets */
+    int64_t shards;
+};
+
+/* Pack, write the index and the report.  Files that cannot be used are skipped with a reason, which
+ * is no failure.
+ *
+ * Local.  Forks worker processes: call it from a process with one thread.  Errors: LS_USAGE when
+ * nothing is listed; LS_IO for what cannot be written; LS_DATA when not one file of the dataset
+ * could be packed (the index and the report are written all the same), or for a damaged shard or
+ * list. */
+ls_status pack_run(struct pack_summary *out, const struct pack_options *options) LS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,33 @@
+/* Packing one source file: demux, decode once from the beginning, prove random access, write a
+ * part. */
+#ifndef LOCKSTEP_DATA_PACK_VIDEO_H
+#define LOCKSTEP_DATA_PACK_VIDEO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/status.h"
+#include "data/prove.h"
+
+struct pack_source {
+    const char *name; /* as listed; kept in the dataset */
+    const char *path; /* where to open it */
+    int64_t label;
+    double weight;
+    uint64_t bytes; /* of the file */
+};
+
+/* Write the part of one source file: a packed video or, when it cannot be used, the reason.  Only
+ * failures to write the part (or a full memory) are failures of the call.
+ *
+ *   skipped   out  whether it was
+ *
+ * Local.  Errors: LS_IO, LS_NOMEM. */
+ls_status pack_video(bool *skipped, const char *part_path, const struct pack_source *source,
+                     const struct prove_progress *progress) LS_MUST_CHECK;
+
+/* Write the part of a file that was skipped for `reason`.  Local.  Errors: LS_IO, LS_NOMEM. */
+ls_status pack_skip(const char *part_path, const struct pack_source *source,
+                    const char *reason) LS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,329 @@
+/* Playback.  Frames are told apart by the packet they are coded in, which FFmpeg carries through
+ * reordering, and not by time stamps (files without them, or with doubles, are common) or by count
+ * (a decoder that starts in mid-stream drops leading frames). */
+#include "data/playback.h"
+
+#include <errno.h>
+#include <libavcodec/avcodec.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/files.h"
+#include "data/av.h"
+#include "data/side.h"
+
+enum {
+    WINDOW_BYTES = 8 << 20,
+    FRAMES_PER_PACKET_MAX = 1024,
+    PIXELS_MAX = 1 << 26, /* a frame: 8192 x 8192 */
+};
+
+struct playback {
+    struct playback_source source;
+    AVCodecContext *decoder;
+    AVPacket *packet;
+    AVFrame *frame;
+    uint32_t next; /* packet to feed next */
+    bool drained;
+    int frames_since_fed;
+    uint64_t errors;
+    uint8_t *window; /* bytes of the file, [window_at, window_at + window_bytes) */
+    size_t window_room;
+    uint64_t window_at;
+    size_t window_bytes;
+    uint16_t *ordinals; /* by packet since playback_start, from source.first */
+    size_t ordinal_room;
+};
+
+ls_status playback_open(struct playback **out)
+{
+    ls_status st = LS_OK;
+    struct playback *playback = NULL;
+    av_log_capture();
+    LS_TRY(core_alloc(&playback, 1));
+    playback->packet = av_packet_alloc();
+    playback->frame = av_frame_alloc();
+    if (playback->packet == NULL || playback->frame == NULL) {
+        st = LS_FAIL(LS_NOMEM, "out of memory for a decoder");
+        goto done;
+    }
+    *out = playback;
+    playback = NULL;
+done:
+    playback_close(&playback);
+    return st;
+}
+
+void playback_close(struct playback **playback)
+{
+    struct playback *closing = *playback;
+    if (closing == NULL)
+        return;
+    avcodec_free_context(&closing->decoder);
+    av_packet_free(&closing->packet);
+    av_frame_free(&closing->frame);
+    free(closing->window);
+    free(closing->ordinals);
+    free(closing);
+    *playback = NULL;
+}
+
+void playback_source(struct playback *playback, const struct playback_source *source)
+{
+    playback->source = *source;
+    playback->window_bytes = 0;
+    avcodec_free_context(&playback->decoder);
+}
+
+/* The numbers of AVCodecParameters, by way of the record. */
+static void fill_parameters(AVCodecParameters *out, const struct video_record *video,
+                            enum AVCodecID codec)
+{
+    out->codec_type = AVMEDIA_TYPE_VIDEO;
+    out->codec_id = codec;
+    out->codec_tag = video->codec_tag;
+    out->format = video->coded_format;
+    out->bit_rate = video->bit_rate;
+    out->bits_per_coded_sample = video->bits_per_coded_sample;
+    out->bits_per_raw_sample = video->bits_per_raw_sample;
+    out->profile = video->profile;
+    out->level = video->level;
+    out->width = video->coded_width;
+    out->height = video->coded_height;
+    out->sample_aspect_ratio = (AVRational){video->sample_aspect_num, video->sample_aspect_den};
+    out->field_order = (enum AVFieldOrder)video->field_order;
+    out->color_range = (enum AVColorRange)video->color_range;
+    out->color_primaries = (enum AVColorPrimaries)video->color_primaries;
+    out->color_trc = (enum AVColorTransferCharacteristic)video->color_transfer;
+    out->color_space = (enum AVColorSpace)video->color_space;
+    out->chroma_location = (enum AVChromaLocation)video->chroma_location;
+    out->video_delay = video->video_delay;
+}
+
+static ls_status make_parameters(AVCodecParameters **out, const struct playback_source *source,
+                                 enum AVCodecID codec)
+{
+    const struct video_record *video = source->video;
+    AVCodecParameters *parameters = avcodec_parameters_alloc();
+    if (parameters == NULL)
+        return LS_FAIL(LS_NOMEM, "out of memory for a decoder");
+    fill_parameters(parameters, video, codec);
+    if (video->extradata_size > 0) {
+        size_t size = (size_t)video->extradata_size;
+        parameters->extradata = av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);
+        if (parameters->extradata == NULL) {
+            avcodec_parameters_free(&parameters);
+            return LS_FAIL(LS_NOMEM, "out of memory for a decoder");
+        }
+        memcpy(parameters->extradata, source->blob + video->extradata_at, size);
+        parameters->extradata_size = (int)size;
+    }
+    *out = parameters;
+    return LS_OK;
+}
+
+static ls_status open_decoder(struct playback *playback)
+{
+    ls_status st = LS_OK;
+    const struct playback_source *source = &playback->source;
+    const struct video_record *video = source->video;
+    const char *name = (const char *)source->blob + video->codec_at;
+    AVCodecParameters *parameters = NULL;
+    const AVCodecDescriptor *descriptor = avcodec_descriptor_get_by_name(name);
+    const AVCodec *codec = descriptor != NULL ? avcodec_find_decoder(descriptor->id) : NULL;
+    avcodec_free_context(&playback->decoder);
+    if (codec == NULL) {
+        st = LS_FAIL(LS_DATA, "%s: this FFmpeg has no decoder for '%.40s'", source->path, name);
+        goto done;
+    }
+    LS_TRY(make_parameters(&parameters, source, descriptor->id));
+    playback->decoder = avcodec_alloc_context3(codec);
+    if (playback->decoder == NULL) {
+        st = LS_FAIL(LS_NOMEM, "out of memory for a decoder");
+        goto done;
+    }
+    av_log_clear();
+    AV_TRY(avcodec_parameters_to_context(playback->decoder, parameters), source->path,
+           "set the decoder up");
+    playback->decoder->thread_count = 1;
+    playback->decoder->max_pixels = PIXELS_MAX;
+    playback->decoder->pkt_timebase = (AVRational){video->time_base_num, video->time_base_den};
+    playback->decoder->framerate = (AVRational){video->average_rate_num, video->average_rate_den};
+    AV_TRY(avcodec_open2(playback->decoder, codec, NULL), source->path, "open the decoder");
+done:
+    avcodec_parameters_free(&parameters);
+    return st;
+}
+
+ls_status playback_start(struct playback *playback, uint32_t packet)
+{
+    ls_status st = LS_OK;
+    const struct playback_source *source = &playback->source;
+    LS_TRY(open_decoder(playback));
+    if (source->count > playback->ordinal_room) {
+        free(playback->ordinals);
+        playback->ordinals = NULL;
+        playback->ordinal_room = 0;
+        LS_TRY(core_alloc(&playback->ordinals, source->count));
+        playback->ordinal_room = source->count;
+    }
+    memset(playback->ordinals, 0, source->count * sizeof *playback->ordinals);
+    playback->next = packet;
+    playback->drained = false;
+    playback->frames_since_fed = 0;
+    playback->errors = 0;
+done:
+    return st;
+}
+
+/* Bytes [at, at + size) of the file: from the window, or by one pread that takes all packets up to
+ * `last` along, as far as the window reaches. */
+static ls_status read_window(struct playback *playback, const uint8_t **out, uint64_t at,
+                             size_t size, uint32_t last)
+{
+    ls_status st = LS_OK;
+    const struct playback_source *source = &playback->source;
+    if (at >= playback->window_at && at - playback->window_at <= playback->window_bytes &&
+        size <= playback->window_bytes - (size_t)(at - playback->window_at)) {
+        *out = playback->window + (at - playback->window_at);
+        return LS_OK;
+    }
+    const struct packet_record *end = &source->packets[last - source->first];
+    uint64_t wanted = source->bytes_offset + end->offset + end->size + end->side_size;
+    size_t bytes = wanted > at && wanted - at < WINDOW_BYTES ? (size_t)(wanted - at) : WINDOW_BYTES;
+    if (wanted <= at || bytes < size)
+        bytes = size;
+    playback->window_bytes = 0;
+    if (bytes > playback->window_room) {
+        free(playback->window);
+        playback->window = NULL;
+        playback->window_room = 0;
+        LS_TRY(core_alloc(&playback->window, bytes));
+        playback->window_room = bytes;
+    }
+    LS_TRY(files_read_at(source->file, playback->window, bytes, at, source->path));
+    playback->window_at = at;
+    playback->window_bytes = bytes;
+    *out = playback->window;
+done:
+    return st;
+}
+
+/* AVFrame.pkt_pos carries our packet number through the decoder. */
+#if LIBAVUTIL_VERSION_MAJOR >= 60
+#error "FFmpeg 8 has no AVFrame.pkt_pos: carry the packet number in AVPacket.opaque instead"
+#endif
+
+static ls_status feed(struct playback *playback, uint32_t last)
+{
+    ls_status st = LS_OK;
+    const struct playback_source *source = &playback->source;
+    const struct packet_record *record = &source->packets[playback->next - source->first];
+    AVPacket *packet = playback->packet;
+    const uint8_t *data = NULL;
+    LS_TRY(read_window(playback, &data, source->bytes_offset + record->offset,
+                       (size_t)record->size + record->side_size, last));
+    if (!source->unchecked && record_packet_check(record, data) != record->check) {
+        st = LS_FAIL(LS_DATA, "%s: damaged: packet %u of '%.300s'", source->path, playback->next,
+                     (const char *)source->blob + source->video->name_at);
+        goto done;
+    }
+    /* The packet is lent, not counted: FFmpeg copies it and adds the padding that decoders need. */
+    packet->data = (uint8_t *)(uintptr_t)data;
+    packet->size = (int)record->size;
+    packet->pts = record->pts;
+    packet->dts = record->dts;
+    packet->duration = record->duration;
+    packet->pos = playback->next;
+    packet->flags = (record->flags & PACKET_KEY ? AV_PKT_FLAG_KEY : 0) |
+                    (record->flags & PACKET_CORRUPT ? AV_PKT_FLAG_CORRUPT : 0) |
+                    (record->flags & PACKET_DISCARD ? AV_PKT_FLAG_DISCARD : 0);
+    LS_TRY(side_attach(packet, data + record->size, record->side_size));
+    int result = avcodec_send_packet(playback->decoder, packet);
+    if (result == AVERROR(ENOMEM)) {
+        st = LS_FAIL(LS_NOMEM, "%s: out of memory while decoding", source->path);
+        goto done;
+    }
+    if (result < 0)
+        playback->errors++;
+    playback->next++;
+    playback->frames_since_fed = 0;
+done:
+    av_packet_unref(packet);
+    return st;
+}
+
+static void pass_unwanted(struct playback *playback, uint32_t last, const uint8_t *wanted)
+{
+    const struct playback_source *source = &playback->source;
+    while (playback->next <= last &&
+           (source->packets[playback->next - source->first].flags & PACKET_SKIPPABLE) &&
+           !wanted[playback->next - source->first])
+        playback->next++;
+}
+
+/* A frame out of the decoder: LS_OK, or LS_EOF when it wants more packets or has none left. */
+static ls_status receive(struct playback *playback, struct playback_frame *out)
+{
+    const struct playback_source *source = &playback->source;
+    for (;;) {
+        int result = avcodec_receive_frame(playback->decoder, playback->frame);
+        if (result == AVERROR(EAGAIN) || result == AVERROR_EOF)
+            return LS_EOF;
+        if (result == AVERROR(ENOMEM))
+            return LS_FAIL(LS_NOMEM, "%s: out of memory while decoding", source->path);
+        if (++playback->frames_since_fed > FRAMES_PER_PACKET_MAX)
+            return LS_FAIL(LS_DATA, "%s: packet %u decodes without end", source->path,
+                           playback->next);
+        if (result < 0) {
+            playback->errors++;
+            continue;
+        }
+        int64_t packet = playback->frame->pkt_pos;
+        bool known = packet >= source->first && packet < (int64_t)source->first + source->count;
+        *out = (struct playback_frame){
+            .frame = playback->frame,
+            .packet = known ? (uint32_t)packet : UINT32_MAX,
+            .fed = playback->next - 1,
+        };
+        if (known)
+            out->ordinal = playback->ordinals[packet - source->first]++;
+        return LS_OK;
+    }
+}
+
+ls_status playback_next(struct playback *playback, uint32_t last, const uint8_t *wanted,
+                        struct playback_frame *out)
+{
+    ls_status st = LS_OK;
+    for (;;) {
+        st = receive(playback, out);
+        if (st != LS_EOF)
+            return st;
+        if (wanted != NULL)
+            pass_unwanted(playback, last, wanted);
+        if (playback->next <= last) {
+            LS_TRY(feed(playback, last));
+            continue;
+        }
+        if (playback->drained ||
+            (playback->next < playback->source.video->packets && wanted == NULL))
+            return LS_EOF;
+        playback->drained = true;
+        int result = avcodec_send_packet(playback->decoder, NULL);
+        if (result < 0)
+            return LS_EOF;
+    }
+done:
+    return st;
+}
+
+uint32_t playback_position(const struct playback *playback)
+{
+    return playback->next;
+}
+
+uint64_t playback_errors(const struct playback *playback)
+{
+    return playback->errors;
+}

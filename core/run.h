@@ -10,17 +10,21 @@
  *
  * The launcher starts every rank as
  *     lockstep-worker RUN --run-epoch E [--progress bar|lines] [--stop-at STEP]
- * with SIGUSR1 ignored until the worker sets its handler.  SIGUSR1 and SIGTERM mean: save at the
- * end of the running step, then end with LS_STOP; they may come more than once.  A worker's exit
+ * and asks it to stop by RUN_STOP_SIGNAL, which does nothing to a process that does not listen yet:
+ * save at the end of the running step, then end with LS_STOP.  SIGTERM, SIGINT and SIGUSR1, which
+ * SLURM or a user may send to ranks, mean the same.  Each may come more than once.  A worker's exit
  * code is not trusted (mpirun turns it into others): the launcher reads the end records of its
  * epoch.  No record of rank 0 means that the workers died.  A worker that ends as agreed (done or
  * stopped) exits with 0, so that mpirun has nothing to say. */
 #ifndef LOCKSTEP_CORE_RUN_H
 #define LOCKSTEP_CORE_RUN_H
 
+#include <signal.h>
 #include <stdint.h>
 
 #include "core/status.h"
+
+#define RUN_STOP_SIGNAL SIGURG
 
 /* How a worker ended.  `status` LS_OK: all steps are done and the last checkpoint is committed;
  * LS_STOP: stopped on request, state saved; anything else: the failure, with `message`. */

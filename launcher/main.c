@@ -1,0 +1,96 @@
+/* The program `lockstep`: finds the command, parses its options, runs it, and turns its status into
+ * one line and an exit code.  Only this file decides to exit. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/text.h"
+#include "launcher/commands.h"
+
+static const struct command *const commands[] = {&command_train, &command_inspect, &command_verify};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_help(FILE *out)
+{
+    (void)fputs("lockstep pretrains V-JEPA 2 video encoders on many workers.\n\n"
+                "usage: lockstep COMMAND ...\n\n",
+                out);
+    for (int i = 0; i < COMMANDS; i++)
+        (void)fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    (void)fputs("  help       this page; `lockstep COMMAND --help` tells all about a command\n",
+                out);
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
+}
+
+static ls_status unknown_command(const char *name)
+{
+    const char *nearest = NULL;
+    int least = 2 * TEXT_WORD_BYTES;
+    for (int i = 0; i < COMMANDS; i++) {
+        int distance = 2 * text_distance(name, commands[i]->name);
+        if (distance < least) {
+            least = distance;
+            nearest = commands[i]->name;
+        }
+    }
+    if (nearest != NULL && text_near(name, least))
+        return LS_FAIL(LS_USAGE, "unknown command '%s' (did you mean %s?)", name, nearest);
+    return LS_FAIL(LS_USAGE, "unknown command '%s'; `lockstep help` lists them", name);
+}
+
+static ls_status run_command(const struct command *command, int count, char **argv)
+{
+    void *options = NULL;
+    bool help = false;
+    ls_status st = options_parse(&options, &help, command, count, argv);
+    if (st == LS_OK && help)
+        options_help(stdout, command);
+    else if (st == LS_OK)
+        st = command->run(options);
+    options_free(&options, command);
+    return st;
+}
+
+static ls_status run(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return LS_FAIL(LS_USAGE, "a command is wanted");
+    }
+    const char *name = argv[1];
+    bool help = strcmp(name, "help") == 0;
+    if ((help && argc == 2) || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        print_help(stdout);
+        return LS_OK;
+    }
+    const struct command *command = find_command(help ? argv[2] : name);
+    if (command == NULL)
+        return unknown_command(help ? argv[2] : name);
+    if (help) {
+        options_help(stdout, command);
+        return LS_OK;
+    }
+    return run_command(command, argc - 2, argv + 2);
+}
+
+int main(int argc, char **argv)
+{
+    log_open(-1, LOG_LEVEL_INFO);
+    ls_status st = run(argc, argv);
+    if (fflush(stdout) != 0 && st == LS_OK)
+        st = LS_FAIL(LS_IO, "standard output cannot be written");
+    /* Developers also want the places that the failure passed. */
+    bool places = strcmp(LOCKSTEP_VARIANT, "release") != 0;
+    const char *message = places ? status_text() : status_message();
+    if (st != LS_OK && st != LS_STOP && message[0] != '\0')
+        (void)fprintf(stderr, "lockstep: %s\n", message);
+    return status_exit_code(st);
+}

@@ -1,0 +1,172 @@
+/* mpirun prints what it notices between two lines of dashes, in prose of many lines, after each
+ * worker that ends otherwise than with 0.  Users get one line instead, so the frames are taken out;
+ * lines of our own programs (they begin with a time) pass even inside a frame, because mpirun and
+ * the ranks share the pipe. */
+#include "launcher/relay.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/files.h"
+
+enum { LINE_BYTES = 8192, FRAME_DASHES = 60, FRAME_LINES_MAX = 60 };
+
+struct relay {
+    int log; /* -1: none */
+    char line[LINE_BYTES];
+    size_t used;
+    bool in_frame;
+    int frame_lines;
+    char frame[RELAY_NOTICE_BYTES]; /* the notice being read, in one line */
+    char notice[RELAY_NOTICE_BYTES];
+    char error[RELAY_NOTICE_BYTES];
+    struct relay_loss loss;
+};
+
+ls_status relay_open(struct relay **out, const char *log)
+{
+    struct relay *relay = NULL;
+    ls_status st = core_alloc(&relay, 1);
+    if (st != LS_OK)
+        return st;
+    relay->loss.rank = -1;
+    relay->log = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    *out = relay;
+    return LS_OK;
+}
+
+void relay_close(struct relay **relay)
+{
+    if (*relay == NULL)
+        return;
+    if ((*relay)->log >= 0)
+        (void)close((*relay)->log);
+    free(*relay);
+    *relay = NULL;
+}
+
+static void write_line(int file, const char *line, size_t bytes)
+{
+    while (file >= 0 && bytes > 0) {
+        ssize_t written = write(file, line, bytes);
+        if (written <= 0)
+            return;
+        line += written;
+        bytes -= (size_t)written;
+    }
+}
+
+static bool is_frame(const char *line)
+{
+    size_t dashes = strspn(line, "-");
+    return dashes >= FRAME_DASHES && line[dashes] == '\0';
+}
+
+/* "2026-11-25T03:40:00Z level=": a line of core/log. */
+static bool is_log_line(const char *line)
+{
+    return isdigit((unsigned char)line[0]) != 0 && strlen(line) > 27 &&
+           strncmp(line + 19, "Z level=", 8) == 0;
+}
+
+static void append_words(char *text, size_t bytes, const char *line)
+{
+    size_t used = strlen(text);
+    const char *from = line + strspn(line, " \t");
+    if (*from != '\0')
+        (void)snprintf(text + used, bytes - used, "%s%s", used > 0 ? " " : "", from);
+}
+
+/* "mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 (Killed)." */
+static void read_loss(struct relay *relay)
+{
+    const char *at = strstr(relay->frame, "process rank ");
+    struct relay_loss loss = {.rank = -1};
+    long pid = 0;
+    if (at == NULL || relay->loss.rank >= 0)
+        return;
+    if (sscanf(at, "process rank %d with PID %ld on node %127s exited on signal %d", &loss.rank,
+               &pid, loss.node, &loss.signal) == 4)
+        relay->loss = loss;
+}
+
+static void end_frame(struct relay *relay)
+{
+    relay->in_frame = false;
+    read_loss(relay);
+    if (relay->notice[0] == '\0')
+        memcpy(relay->notice, relay->frame, sizeof relay->notice);
+    relay->frame[0] = '\0';
+    relay->frame_lines = 0;
+}
+
+/* One whole line, without its newline. */
+static void take_line(struct relay *relay)
+{
+    char *line = relay->line;
+    size_t length = relay->used;
+    line[length] = '\n';
+    write_line(relay->log, line, length + 1);
+    line[length] = '\0';
+    relay->used = 0;
+    bool ours = is_log_line(line);
+    if (is_frame(line)) {
+        if (relay->in_frame)
+            end_frame(relay);
+        else
+            relay->in_frame = true;
+        return;
+    }
+    if (relay->in_frame && !ours) {
+        append_words(relay->frame, sizeof relay->frame, line);
+        if (++relay->frame_lines > FRAME_LINES_MAX)
+            end_frame(relay);
+        return;
+    }
+    if (strncmp(line, "mpirun: Forwarding signal", 25) == 0)
+        return;
+    if (ours && strncmp(line + 20, " level=error", 12) == 0) {
+        if (relay->error[0] == '\0')
+            append_words(relay->error, sizeof relay->error, line);
+        return;
+    }
+    line[length] = '\n';
+    write_line(STDERR_FILENO, line, length + 1);
+}
+
+void relay_take(struct relay *relay, const char *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (bytes[i] != '\n')
+            relay->line[relay->used++] = bytes[i];
+        if (bytes[i] == '\n' || relay->used == LINE_BYTES - 1)
+            take_line(relay);
+    }
+}
+
+void relay_finish(struct relay *relay)
+{
+    if (relay->used > 0)
+        take_line(relay);
+    if (relay->in_frame)
+        end_frame(relay);
+}
+
+const char *relay_error(const struct relay *relay)
+{
+    return relay->error;
+}
+
+const char *relay_notice(const struct relay *relay)
+{
+    return relay->notice;
+}
+
+const struct relay_loss *relay_loss(const struct relay *relay)
+{
+    return &relay->loss;
+}

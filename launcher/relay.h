@@ -1,0 +1,39 @@
+/* The workers' stderr on its way to the user: line by line, to stderr and to RUN/log, without
+ * mpirun's framed notices, which are kept to explain a failure. */
+#ifndef LOCKSTEP_LAUNCHER_RELAY_H
+#define LOCKSTEP_LAUNCHER_RELAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/status.h"
+
+enum { RELAY_NOTICE_BYTES = 1024, RELAY_NODE_BYTES = 128 };
+
+struct relay;
+
+/* What mpirun said of a lost rank; rank -1: nothing. */
+struct relay_loss {
+    int rank, signal;
+    char node[RELAY_NODE_BYTES];
+};
+
+/* `log` is RUN/log, appended to; a log that cannot be written stops nobody.  Local.  Errors:
+ * LS_NOMEM. */
+ls_status relay_open(struct relay **out, const char *log) LS_MUST_CHECK;
+void relay_close(struct relay **relay);
+
+/* Bytes as they come from the pipe; lines go on when they are whole.  Local. */
+void relay_take(struct relay *relay, const char *bytes, size_t count);
+
+/* The end: what is left goes on as a line.  Local. */
+void relay_finish(struct relay *relay);
+
+/* The first line of a worker at level error, which is held back because the failure that the
+ * launcher prints says the same once ("" when there was none); mpirun's first notice, in one line;
+ * the lost rank.  Valid until relay_close.  Local. */
+const char *relay_error(const struct relay *relay);
+const char *relay_notice(const struct relay *relay);
+const struct relay_loss *relay_loss(const struct relay *relay);
+
+#endif

@@ -1,0 +1,247 @@
+/* `lockstep train`: everything that can be wrong is checked before a worker starts; then the run
+ * folder is taken, the resolved config is stored in it, and the workers are supervised. */
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/config.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "launcher/commands.h"
+#include "launcher/config_changes.h"
+#include "launcher/processes.h"
+#include "launcher/run_folder.h"
+#include "launcher/supervise.h"
+#include "launcher/train_datasets.h"
+
+struct train_options {
+    struct option_list paths; /* one */
+    int64_t workers;          /* 0: as the machine has cores */
+    struct option_list set;
+    const char *device;
+    int64_t threads; /* 0: as the config says */
+    int64_t stop_at;
+    int fresh; /* how often it was given */
+};
+
+/* --set and the options that stand for a key, as overrides of the config. */
+static ls_status open_config(struct config **out, const struct train_options *options)
+{
+    ls_status st = LS_OK;
+    const char **overrides = NULL;
+    char *device = NULL;
+    char *threads = NULL;
+    int count = 0;
+    LS_TRY(core_alloc(&overrides, options->set.count + 2));
+    for (int i = 0; i < options->set.count; i++)
+        overrides[count++] = options->set.values[i];
+    if (options->device != NULL) {
+        LS_TRY(core_format(&device, "lockstep.device=%s", options->device));
+        overrides[count++] = device;
+    }
+    if (options->threads > 0) {
+        LS_TRY(core_format(&threads, "lockstep.threads=%" PRId64, options->threads));
+        overrides[count++] = threads;
+    }
+    LS_TRY(config_open(out, options->paths.values[0], overrides, count));
+done:
+    free(overrides);
+    free(device);
+    free(threads);
+    return st;
+}
+
+static ls_status choose_workers(int *out, const struct train_options *options,
+                                const struct config *config)
+{
+    int most = config->micro_batches;
+    int cores = processes_cores();
+    if (options->workers > most)
+        return LS_FAIL(LS_USAGE,
+                       "-n %" PRId64 ": a step of %s has %d micro-batches (nodes x "
+                       "tasks_per_node), so at most %d workers share it",
+                       options->workers, config->source, most, most);
+    if (options->workers > 0)
+        *out = (int)options->workers;
+    else
+        *out = cores < most ? cores : most;
+    return LS_OK;
+}
+
+/* The config, then OMP_NUM_THREADS, then what the cores allow. */
+static int choose_threads(const struct config *config, int workers)
+{
+    const char *given = getenv("OMP_NUM_THREADS");
+    char *end = NULL;
+    long wanted = given != NULL ? strtol(given, &end, 10) : 0;
+    if (config->run.threads > 0)
+        return config->run.threads;
+    if (wanted > 0 && wanted <= 1024 && *end == '\0')
+        return (int)wanted;
+    int share = processes_cores() / workers;
+    return share > 0 ? share : 1;
+}
+
+/* An existing run goes on, unless told twice that it shall not. */
+static ls_status settle_fresh(struct run_folder *folder, int fresh)
+{
+    char *old = NULL;
+    if (fresh == 0 || !run_folder_has_run(folder))
+        return LS_OK;
+    if (fresh == 1)
+        return LS_FAIL(LS_USAGE,
+                       "%s holds a run already: without --fresh it goes on; --fresh --fresh moves "
+                       "it aside and starts anew",
+                       run_folder_path(folder));
+    ls_status st = run_folder_set_aside(&old, folder);
+    if (st == LS_OK)
+        log_info("run_set_aside from=%s to=%s", run_folder_path(folder), old);
+    free(old);
+    return st;
+}
+
+/* Whether the stored run can go on under `text`, the resolved config; says what changes. */
+static ls_status compare_with_stored(const struct run_folder *folder, const char *stored_path,
+                                     const char *text)
+{
+    ls_status st = LS_OK;
+    char *stored = NULL;
+    char *changes = NULL;
+    LS_TRY(files_read(&stored, NULL, stored_path, 1 << 20));
+    LS_TRY(config_changes(&changes, stored, text, run_folder_path(folder)));
+    if (changes[0] != '\0')
+        log_warn("config_changed run=%s: %s", run_folder_path(folder), changes);
+done:
+    free(stored);
+    free(changes);
+    return st;
+}
+
+static ls_status store_config(const struct run_folder *folder, const struct config *config)
+{
+    ls_status st = LS_OK;
+    char *path = NULL;
+    char *checkpoints = NULL;
+    char *text = NULL;
+    LS_TRY(core_format(&path, "%s/config.yaml", run_folder_path(folder)));
+    LS_TRY(core_format(&checkpoints, "%s/checkpoints/latest", run_folder_path(folder)));
+    LS_TRY(config_dump(&text, config));
+    if (files_exists(path) && files_exists(checkpoints))
+        LS_TRY(compare_with_stored(folder, path, text));
+    LS_TRY(files_replace(path, text, strlen(text)));
+done:
+    free(path);
+    free(checkpoints);
+    free(text);
+    return st;
+}
+
+static ls_status train_in(struct run_folder *folder, struct config *config,
+                          const struct train_options *options, struct supervise_job *job)
+{
+    ls_status st = LS_OK;
+    LS_TRY(settle_fresh(folder, options->fresh));
+    LS_TRY(train_datasets(config, run_folder_path(folder)));
+    config_warn(config);
+    LS_TRY(store_config(folder, config));
+    job->folder = folder;
+    job->threads = choose_threads(config, job->workers);
+    job->bar = isatty(STDOUT_FILENO) != 0;
+    job->stop_at = options->stop_at;
+    job->max_restarts = config->run.max_restarts;
+    LS_TRY(supervise_catch_signals());
+    LS_TRY(supervise(job));
+done:
+    return st;
+}
+
+static ls_status run_train(const void *given)
+{
+    ls_status st = LS_OK;
+    const struct train_options *options = given;
+    struct config *config = NULL;
+    struct run_folder *folder = NULL;
+    struct supervise_job job = {0};
+    char *mpirun = NULL;
+    char *worker = NULL;
+    LS_TRY(open_config(&config, options));
+    LS_TRY(choose_workers(&job.workers, options, config));
+    LS_TRY(processes_find(&mpirun, "mpirun", "install it (Debian: apt-get install openmpi-bin)"));
+    LS_TRY(processes_find_worker(&worker));
+    job.mpirun = mpirun;
+    job.worker = worker;
+    LS_TRY(run_folder_open(&folder, config->folder));
+    LS_TRY(train_in(folder, config, options, &job));
+done:
+    run_folder_close(&folder);
+    config_close(&config);
+    free(mpirun);
+    free(worker);
+    return st;
+}
+
+static const char *const devices[] = {"auto", "cpu", "cuda", "emulated", NULL};
+
+static const struct option table[] = {
+    {.name = "workers",
+     .letter = 'n',
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct train_options, workers),
+     .word = "W",
+     .low = 1,
+     .high = 65536,
+     .help = "Workers that share a step's micro-batches.  Without it: as many as there are cores, "
+             "at most one a micro-batch.  The optimisation is the same for any number."},
+    {.name = "set",
+     .type = OPTION_LIST,
+     .offset = offsetof(struct train_options, set),
+     .word = "KEY=VALUE",
+     .help = "Replace one value of the config, for example optimization.steps=100; may be given "
+             "many times."},
+    {.name = "device",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct train_options, device),
+     .word = "DEVICE",
+     .choices = devices,
+     .help = "What computes; in place of the config's lockstep.device."},
+    {.name = "threads",
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct train_options, threads),
+     .word = "N",
+     .low = 1,
+     .high = 1024,
+     .help = "Compute threads of a worker, in place of the config's lockstep.threads."},
+    {.name = "stop-at",
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct train_options, stop_at),
+     .word = "STEP",
+     .low = 1,
+     .high = INT64_C(1) << 40,
+     .help = "Save and stop after this step, as on a first Ctrl-C."},
+    {.name = "fresh",
+     .type = OPTION_COUNT,
+     .offset = offsetof(struct train_options, fresh),
+     .help = "Start anew.  Where the run folder holds a run, give it twice: the old run is moved "
+             "aside, not deleted."},
+};
+
+const struct command command_train = {
+    .name = "train",
+    .arguments = "CONFIG.yaml",
+    .summary = "pretrains: starts, watches, resumes and restarts the workers",
+    .details = "Trains as CONFIG.yaml says, in its run folder.  Started again it goes on from the "
+               "newest good checkpoint.  Ctrl-C (or SIGTERM) saves at the end of the running step "
+               "and ends with exit code 75; a second one stops at once.  Exit codes: 0 done, 2 "
+               "usage, 10 files, 11 data, 12 device, 13 a worker was lost, 14 timeout, 15 "
+               "checkpoint, 75 stopped on request, 1 anything else.",
+    .arguments_least = 1,
+    .arguments_most = 1,
+    .arguments_offset = offsetof(struct train_options, paths),
+    .options = table,
+    .option_count = sizeof table / sizeof table[0],
+    .bytes = sizeof(struct train_options),
+    .run = run_train,
+};

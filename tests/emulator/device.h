@@ -32,9 +32,21 @@ static constexpr int warpSize = 32;
 /* Queue a kernel on a stream: copies the arguments, as a launch does. */
 void emulator_launch(const char *name, dim3 grid, dim3 block, size_t shared_bytes,
                      cudaStream_t stream, std::function<void()> body);
+
+/* Arguments are evaluated and converted to the kernel's parameters now; the kernel runs later. */
+template <typename T> struct emulator_same {
+    using type = T;
+};
+template <typename... P>
+static inline void emulator_launch_kernel(const char *name, dim3 grid, dim3 block,
+                                          size_t shared_bytes, cudaStream_t stream,
+                                          void (*kernel)(P...),
+                                          typename emulator_same<P>::type... arguments)
+{
+    emulator_launch(name, grid, block, shared_bytes, stream, [=]() { kernel(arguments...); });
+}
 #define LS_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                  \
-    emulator_launch(#kernel, (grid), (block), (shared_bytes), (stream),                            \
-                    [=]() { kernel(__VA_ARGS__); })
+    emulator_launch_kernel(#kernel, (grid), (block), (shared_bytes), (stream), kernel, __VA_ARGS__)
 
 void *emulator_dynamic_shared();
 #define LS_DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(emulator_dynamic_shared())

@@ -22,12 +22,14 @@ struct pack_progress {
     double elapsed_s;
 };
 
+#define PACK_SHARD_BYTES (UINT64_C(1) << 30)
+
 struct pack_options {
     const char *const *inputs; /* folders, lists, files: list_add_input */
     int input_count;
     const char *output;   /* the dataset folder; made when missing */
     int jobs;             /* worker processes; 0: one a processor */
-    uint64_t shard_bytes; /* a shard is closed when its sources reach this */
+    uint64_t shard_bytes; /* a shard is closed when its sources reach this; 0: PACK_SHARD_BYTES */
     void (*progress)(void *context, const struct pack_progress *progress); /* may be NULL */
     void *context;
 };

@@ -160,11 +160,11 @@ static ls_status cut_shards(struct pack_plan *plan, const struct pack_options *o
     size_t room = 0;
     size_t passed = 0; /* taken numbers below `number` */
     uint32_t number = 0;
+    uint64_t limit = options->shard_bytes > 0 ? options->shard_bytes : PACK_SHARD_BYTES;
     for (size_t first = 0; first < plan->file_count;) {
         uint64_t bytes = 0;
         size_t end = first;
-        while (end < plan->file_count && end - first < FILES_PER_SHARD_MAX &&
-               bytes < options->shard_bytes)
+        while (end < plan->file_count && end - first < FILES_PER_SHARD_MAX && bytes < limit)
             bytes += plan->files[end++].source.bytes;
         while (passed < taken_count && taken[passed] <= number)
             number += taken[passed++] == number;

@@ -228,3 +228,28 @@ ls_status jepa_case_step(struct jepa *jepa, const struct jepa_case *it, struct j
 done:
     return st;
 }
+
+float *jepa_case_copy(const float *values, int64_t count)
+{
+    float *copy = malloc((size_t)count * sizeof *copy);
+    if (copy == NULL)
+        abort();
+    memcpy(copy, values, (size_t)count * sizeof *copy);
+    return copy;
+}
+
+bool jepa_case_same_bits(const float *a, const float *b, int64_t count)
+{
+    return memcmp(a, b, (size_t)count * sizeof *a) == 0;
+}
+
+double jepa_case_difference(const float *a, const float *b, int64_t count)
+{
+    double off = 0.0;
+    double size = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        off += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        size += (double)b[i] * (double)b[i];
+    }
+    return sqrt(off / size);
+}

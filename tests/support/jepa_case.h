@@ -2,6 +2,7 @@
 #ifndef LOCKSTEP_TESTS_SUPPORT_JEPA_CASE_H
 #define LOCKSTEP_TESTS_SUPPORT_JEPA_CASE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/status.h"
@@ -53,5 +54,13 @@ ls_status jepa_case_step(struct jepa *jepa, const struct jepa_case *it,
 
 /* A ready callback that does nothing. */
 ls_status jepa_case_ignore(void *context, int64_t offset, int64_t count);
+
+/* A copy that the caller frees; aborts when memory runs out. */
+float *jepa_case_copy(const float *values, int64_t count);
+
+bool jepa_case_same_bits(const float *a, const float *b, int64_t count);
+
+/* ||a - b|| / ||b||. */
+double jepa_case_difference(const float *a, const float *b, int64_t count);
 
 #endif

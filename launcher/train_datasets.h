@@ -5,7 +5,11 @@
 #include "core/config.h"
 #include "core/status.h"
 
-/* Check every dataset of the config.  Local.  Errors: LS_IO, LS_DATA, LS_USAGE naming the path. */
+/* Open every dataset of the config.  A list of `path label` lines is packed first, into
+ * data.packed_folder or RUN/datasets, once for each content of the list, and the config then names
+ * the packed dataset.  A config without `ipe` gets its steps an epoch from the number of videos.
+ *
+ * Local.  Errors: LS_IO, LS_DATA, LS_USAGE naming the path. */
 ls_status train_datasets(struct config *config, const char *run) LS_MUST_CHECK;
 
 #endif

@@ -3,8 +3,11 @@
 #include "worker/device.h"
 
 #include <sched.h>
+#include <stdlib.h>
 
 #include "core/log.h"
+
+enum { THREADS_MAX = 1024 };
 
 /* Cores that this process may use. */
 static int core_count(void)
@@ -17,14 +20,27 @@ static int core_count(void)
     return count > 0 ? count : 1;
 }
 
+/* Compute threads: as the config says, else as the launcher worked out (OMP_NUM_THREADS), else this
+ * rank's share of the cores. */
+static int thread_count(const struct config *config, int local_size)
+{
+    const char *given = getenv("OMP_NUM_THREADS");
+    char *end = NULL;
+    long wanted = given != NULL ? strtol(given, &end, 10) : 0;
+    if (config->run.threads > 0)
+        return config->run.threads;
+    if (wanted > 0 && wanted <= THREADS_MAX && *end == '\0')
+        return (int)wanted;
+    int share = core_count() / local_size;
+    return share > 0 ? share : 1;
+}
+
 ls_status worker_device_open(struct worker_device *out, const struct config *config,
                              enum config_device asked, int local_rank, int local_size)
 {
     ls_status st = LS_OK;
     *out = (struct worker_device){.dtype = OP_F32};
-    out->threads = config->run.threads > 0 ? config->run.threads : core_count() / local_size;
-    if (out->threads < 1)
-        out->threads = 1;
+    out->threads = thread_count(config, local_size);
     LS_TRY(model_device_open(&out->model, asked, out->threads, local_rank));
     if (config->meta.dtype == CONFIG_BFLOAT16) {
         if (out->model.gpu || op_cpu_has_fast_bf16(out->model.device))

@@ -18,7 +18,7 @@ static void take_note(int signal_number)
 
 ls_status worker_signals_open(void)
 {
-    static const int caught[] = {SIGTERM, SIGINT, SIGUSR1};
+    static const int caught[] = {SIGTERM, SIGINT, SIGUSR1, SIGURG};
     struct sigaction action = {.sa_handler = take_note, .sa_flags = SA_RESTART};
     (void)sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof caught / sizeof *caught; i++)

@@ -231,7 +231,7 @@ static void fill_waits(struct step_metrics *out, const double *waits, int size)
 {
     double mean_s = 0;
     out->comm_wait_s = waits[1];
-    for (int r = 0; r < size; r++) {
+    for (int64_t r = 0; r < size; r++) {
         mean_s += waits[2 * r + 1] / size;
         if (waits[2 * r] > out->data_wait_s)
             out->data_wait_s = waits[2 * r];

@@ -26,4 +26,4 @@ for rate in 100mbit 400mbit; do
         "$PWD/$check" hidden 8 0 >"$WORK/log" 2>&1 || fail "$rate: $(cat "$WORK/log")"
     echo "$rate: $(grep share= "$WORK/log")"
 done
-pass
+pass "at 100 and 400 Mbit/s"

@@ -86,6 +86,10 @@ ls_status checkpoint_commit(const char *folder, const struct checkpoint_state *s
                             const struct checkpoint_shard_facts *facts, int of,
                             int64_t run_epoch) LS_MUST_CHECK;
 
+/* Give up the save of `step`: remove its partial folder, so that a full disk is not filled further.
+ * Nothing there is fine.  Rank 0, when no rank writes to it any more.  Errors: LS_CHECKPOINT. */
+ls_status checkpoint_discard(const char *folder, int64_t step, int64_t run_epoch) LS_MUST_CHECK;
+
 /* Remove all but the newest `keep_last` checkpoints and the milestones (every `milestone_steps`, 0:
  * none), and partial folders of earlier saves.  Never removes the newest good one: nothing goes
  * before a newer one was read back and found good.  Rank 0, after checkpoint_commit; `run_epoch` is

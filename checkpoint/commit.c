@@ -131,3 +131,14 @@ done:
     free(final);
     return layout_failure(st);
 }
+
+ls_status checkpoint_discard(const char *folder, int64_t step, int64_t run_epoch)
+{
+    ls_status st = LS_OK;
+    char *partial = NULL;
+    LS_TRY(layout_folder(&partial, folder, (struct layout_name){LAYOUT_PARTIAL, step, run_epoch}));
+    LS_TRY(files_remove(partial));
+done:
+    free(partial);
+    return layout_failure(st);
+}

@@ -31,8 +31,8 @@ static ls_status save(struct trainer *trainer, bool last_chance)
     ls_status st = trainer_save(trainer);
     if (st != LS_CHECKPOINT || last_chance)
         return st;
-    log_warn("checkpoint not_saved step=%" PRId64 " next_try_after_step=%" PRId64, trainer->step,
-             trainer->saver.retry_step);
+    if (trainer->rank == 0)
+        log_warn("checkpoint not_saved next_try_after_step=%" PRId64, trainer->saver.retry_step);
     status_clear();
     return LS_OK;
 }

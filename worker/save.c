@@ -9,7 +9,8 @@
 #include "core/log.h"
 #include "worker/trainer.h"
 
-enum { RETRY_SHARE = 10 }; /* a failed save is repeated after a tenth of the usual interval */
+/* A failed save is repeated after a tenth of the usual interval, but not at every step. */
+enum { RETRY_SHARE = 10, RETRY_STEPS_MIN = 10 };
 
 static const char *const array_names[TRAINER_ARRAYS] = {"weights", "moment1", "moment2", "ema"};
 
@@ -152,6 +153,21 @@ static ls_status agree_on_save(struct trainer *trainer, ls_status mine)
     return trainer_agree(trainer, vote);
 }
 
+/* What a failed save leaves: nothing on disk, and a date for the next try. */
+static void give_up(struct trainer *trainer)
+{
+    struct saver *saver = &trainer->saver;
+    int64_t wait = trainer->config->meta.save_freq_steps / RETRY_SHARE;
+    saver->retry_step = trainer->step + (wait > RETRY_STEPS_MIN ? wait : RETRY_STEPS_MIN);
+    if (trainer->rank != 0)
+        return;
+    char *cause = strdup(status_message()); /* the record is needed below this */
+    if (checkpoint_discard(saver->folder, trainer->step, trainer->options->run_epoch) != LS_OK)
+        log_warn("checkpoint leftovers: %s", status_text());
+    (void)status_adopt(LS_CHECKPOINT, cause != NULL ? cause : "checkpoint failed");
+    free(cause);
+}
+
 ls_status trainer_save(struct trainer *trainer)
 {
     ls_status st = LS_OK;
@@ -166,9 +182,7 @@ ls_status trainer_save(struct trainer *trainer)
     saver->retry_step = 0;
     log_info("checkpoint saved");
 done:
-    if (st == LS_CHECKPOINT) {
-        int64_t wait = trainer->config->meta.save_freq_steps / RETRY_SHARE;
-        saver->retry_step = trainer->step + (wait > 0 ? wait : 1);
-    }
+    if (st == LS_CHECKPOINT)
+        give_up(trainer);
     return st;
 }

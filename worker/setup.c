@@ -23,34 +23,53 @@ ls_status trainer_agree(struct trainer *trainer, ls_status mine)
     return mine != LS_OK && st != LS_OK ? status_adopt(mine, message) : st;
 }
 
-static ls_status open_config(struct trainer *trainer)
+static ls_status read_config(struct trainer *trainer)
 {
     ls_status st = LS_OK;
     char *path = NULL;
     LS_TRY(core_format(&path, "%s/config.yaml", trainer->options->run));
     LS_TRY(config_open(&trainer->config, path, NULL, 0));
+done:
+    free(path);
+    return st;
+}
+
+/* The job joins with the config's deadline; that the config cannot be read is told to all after. */
+static ls_status join(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    struct comm_options options = {0};
+    char message[MESSAGE_BYTES] = "";
+    ls_status read = read_config(trainer);
+    if (read == LS_OK)
+        options.timeout_s = trainer->config->run.start_timeout_s;
+    else
+        (void)snprintf(message, sizeof message, "%s", status_message());
+    LS_TRY(comm_open(&trainer->group, &options));
+    trainer->rank = comm_rank(trainer->group);
+    trainer->size = comm_size(trainer->group);
+    log_open(trainer->rank, LOG_LEVEL_INFO);
+    LS_TRY(trainer_agree(trainer, read == LS_OK ? LS_OK : status_adopt(read, message)));
+done:
+    return st;
+}
+
+static ls_status deal_micro_batches(struct trainer *trainer)
+{
     int micro_batches = trainer->config->micro_batches;
-    if (trainer->size > micro_batches) {
-        st = LS_FAIL(LS_USAGE,
-                     "%d workers, but a step has only %d micro-batches (nodes * tasks_per_node): "
-                     "start at most %d",
-                     trainer->size, micro_batches, micro_batches);
-        goto done;
-    }
-    if (trainer->config->optimization.optimizer_state != CONFIG_REPLICATED) {
-        st = LS_FAIL(LS_USAGE,
-                     "%s: optimization.optimizer_state: sharded is not supported by this "
-                     "version; use replicated",
-                     path);
-        goto done;
-    }
+    if (trainer->size > micro_batches)
+        return LS_FAIL(LS_USAGE,
+                       "%d workers, but a step has only %d micro-batches (nodes * "
+                       "tasks_per_node): start at most %d",
+                       trainer->size, micro_batches, micro_batches);
+    if (trainer->config->optimization.optimizer_state != CONFIG_REPLICATED)
+        return LS_FAIL(LS_USAGE, "optimization.optimizer_state: sharded is not supported by this "
+                                 "version; use replicated");
     /* A contiguous run for each rank, sizes differing by at most one. */
     trainer->micro_first = (int)((int64_t)trainer->rank * micro_batches / trainer->size);
     trainer->micro_count =
         (int)((int64_t)(trainer->rank + 1) * micro_batches / trainer->size) - trainer->micro_first;
-done:
-    free(path);
-    return st;
+    return LS_OK;
 }
 
 static ls_status open_datasets(struct trainer *trainer)
@@ -121,7 +140,7 @@ done:
 static ls_status open_all(struct trainer *trainer)
 {
     ls_status st = LS_OK;
-    LS_TRY(open_config(trainer));
+    LS_TRY(deal_micro_batches(trainer));
     LS_TRY(open_datasets(trainer));
     LS_TRY(worker_device_open(&trainer->device, trainer->config,
                               trainer->options->device_given ? trainer->options->device
@@ -153,12 +172,8 @@ ls_status trainer_open(struct trainer *trainer, const struct worker_options *opt
 {
     ls_status st = LS_OK;
     *trainer = (struct trainer){.options = options, .own = true};
-    LS_TRY(comm_open(&trainer->group, &(struct comm_options){0}));
-    trainer->rank = comm_rank(trainer->group);
-    trainer->size = comm_size(trainer->group);
-    log_open(trainer->rank, LOG_LEVEL_INFO);
+    LS_TRY(join(trainer));
     LS_TRY(trainer_agree(trainer, open_all(trainer)));
-    comm_set_timeout(trainer->group, trainer->config->run.start_timeout_s);
     LS_TRY(trainer_compare_ranks(trainer));
     LS_TRY(trainer_resume(trainer));
     LS_TRY(trainer_agree(trainer, open_at_step(trainer)));

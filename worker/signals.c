@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/run.h"
+
 static volatile sig_atomic_t stop_asked;
 static volatile sig_atomic_t interrupts;
 
@@ -18,7 +20,7 @@ static void take_note(int signal_number)
 
 ls_status worker_signals_open(void)
 {
-    static const int caught[] = {SIGTERM, SIGINT, SIGUSR1, SIGURG};
+    static const int caught[] = {SIGTERM, SIGINT, SIGUSR1, RUN_STOP_SIGNAL};
     struct sigaction action = {.sa_handler = take_note, .sa_flags = SA_RESTART};
     (void)sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof caught / sizeof *caught; i++)

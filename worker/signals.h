@@ -1,5 +1,5 @@
-/* Requests to stop: SIGTERM, SIGINT, SIGUSR1 (SLURM's warning), and SIGURG, which the
- * launcher sends.  They only set a flag; the flag
+/* Requests to stop: SIGTERM, SIGINT, SIGUSR1 (SLURM's warning), and the one that the
+ * launcher sends (core/run.h).  They only set a flag; the flag
  * travels in the joint decision of the running step, so that all ranks save and leave at the same
  * step.  A second SIGINT ends this process at once. */
 #ifndef LOCKSTEP_WORKER_SIGNALS_H

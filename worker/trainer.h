@@ -56,8 +56,8 @@ struct trainer {
     struct saver saver;
     struct metrics *metrics; /* rank 0 */
     struct display display;  /* rank 0 */
-    /* About a failure: `agreed` when every rank leaves for the same reason; `own` when it is this
-     * rank's, not one that it was told of. */
+    /* About a failure: `agreed` when every rank leaves for the same reason; then `own` when it is
+     * this rank's, not one that it was told of. */
     bool agreed, own;
 };
 

@@ -58,22 +58,30 @@ bool op_cpu_has_fast_bf16(const struct op_device *device)
     return device->fast_bf16;
 }
 
+/* calloc leaves large memory to the system's zero pages: an arena that is laid out for the longest
+ * masks takes up only what shorter ones touch.  The address that it gave lies before ours. */
 ls_status allocate_cpu(struct op_device *device, void **out_dev, size_t bytes)
 {
     (void)device;
-    size_t rounded = round_up(bytes > 0 ? bytes : 1, CPU_ALIGNMENT);
-    void *memory = rounded >= bytes ? aligned_alloc(CPU_ALIGNMENT, rounded) : NULL;
-    if (memory == NULL)
+    const size_t extra = CPU_ALIGNMENT + sizeof(void *);
+    char *raw = bytes <= SIZE_MAX - extra ? calloc(1, bytes + extra) : NULL;
+    if (raw == NULL)
         return LS_FAIL(LS_NOMEM, "out of memory: %zu bytes", bytes);
-    memset(memory, 0, rounded);
+    const uintptr_t first = (uintptr_t)raw + sizeof(void *);
+    char *memory = raw + sizeof(void *) + (CPU_ALIGNMENT - first % CPU_ALIGNMENT) % CPU_ALIGNMENT;
+    memcpy(memory - sizeof(void *), &raw, sizeof raw);
     *out_dev = memory;
     return LS_OK;
 }
 
 void release_cpu(struct op_device *device, void *memory_dev)
 {
+    void *raw = NULL;
     (void)device;
-    free(memory_dev);
+    if (memory_dev == NULL)
+        return;
+    memcpy(&raw, (char *)memory_dev - sizeof raw, sizeof raw);
+    free(raw);
 }
 
 ls_status copy_cpu(struct op_device *device, void *to, const void *from, size_t bytes)

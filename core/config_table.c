@@ -242,9 +242,9 @@ const struct config_key config_mask_keys[] = {
     {"max_keep", INT(1, 100000000), AT_MASK(max_keep), .flags = NULLABLE | RESULT | OMIT,
      .help = "Most context tokens; null: no limit."},
     {"full_complement", BOOL, AT_MASK(full_complement), .initial = "false", .flags = RESULT,
-     .help = "Predict everything that is not context."},
+     .help = "Predict everything that is not context, after the context lists are cut to the batch's shortest."},
     {"pred_full_complement", BOOL, AT_MASK(pred_full_complement), .initial = "false", .flags = RESULT,
-     .help = "Context is everything that is not predicted, before it is cut."},
+     .help = "Context is everything that is not predicted, after the lists of predictions are cut to the batch's shortest."},
     {"inv_block", BOOL, AT_MASK(inv_block), .initial = "false", .flags = RESULT,
      .help = "Swap context and prediction."},
 };

@@ -8,22 +8,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-static FILE *target;
+static int target = -1;
 static int saved = -1;
 
 void capture_begin(void)
 {
-    assert_null(target);
-    target = tmpfile();
-    assert_non_null(target);
+    assert_int_equal(target, -1);
+    target = memfd_create("stderr", MFD_CLOEXEC);
+    assert_true(target >= 0);
     (void)fflush(stderr);
     saved = dup(STDERR_FILENO);
     assert_true(saved >= 0);
-    assert_int_equal(dup2(fileno(target), STDERR_FILENO), STDERR_FILENO);
+    assert_int_equal(dup2(target, STDERR_FILENO), STDERR_FILENO);
 }
 
 char *capture_end(void)
@@ -31,13 +32,13 @@ char *capture_end(void)
     (void)fflush(stderr);
     assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
     (void)close(saved);
-    off_t bytes = lseek(fileno(target), 0, SEEK_END);
+    off_t bytes = lseek(target, 0, SEEK_END);
     assert_true(bytes >= 0);
     char *text = calloc((size_t)bytes + 1, 1);
     assert_non_null(text);
-    assert_int_equal(pread(fileno(target), text, (size_t)bytes, 0), bytes);
-    (void)fclose(target);
-    target = NULL;
+    assert_int_equal(pread(target, text, (size_t)bytes, 0), bytes);
+    (void)close(target);
+    target = -1;
     return text;
 }
 

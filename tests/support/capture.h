@@ -2,7 +2,7 @@
 #ifndef LOCKSTEP_TESTS_SUPPORT_CAPTURE_H
 #define LOCKSTEP_TESTS_SUPPORT_CAPTURE_H
 
-/* Send stderr to a file from here on; fails the test when that is not possible.  Not nested. */
+/* Keep stderr from here on; fails the test when that is not possible.  Not nested. */
 void capture_begin(void);
 
 /* Put stderr back; what was written, owned by the caller. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -46,27 +47,30 @@ const char config_text_small[] = "app: vjepa\n"
                                  "  final_weight_decay: 0.4\n"
                                  "  ema: [0.99, 1.0]\n";
 
+/* In memory: tests open thousands. */
+static int config_file(void)
+{
+    static int file = -1;
+    if (file < 0)
+        file = memfd_create("config", MFD_CLOEXEC);
+    assert_true(file >= 0);
+    return file;
+}
+
 const char *config_text_path(void)
 {
-    static char path[256];
-    if (path[0] == '\0') {
-        const char *folder = getenv("TMPDIR");
-        (void)snprintf(path, sizeof path, "%s/config-%ld.yaml", folder != NULL ? folder : "/tmp",
-                       (long)getpid());
-    }
+    static char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", config_file());
     return path;
 }
 
 ls_status config_text_open(struct config **out, const char *text, const char *const *overrides,
                            int override_count)
 {
-    FILE *file = fopen(config_text_path(), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-    assert_int_equal(fclose(file), 0);
-    ls_status st = config_open(out, config_text_path(), overrides, override_count);
-    (void)unlink(config_text_path());
-    return st;
+    size_t bytes = strlen(text);
+    assert_int_equal(ftruncate(config_file(), 0), 0);
+    assert_int_equal(pwrite(config_file(), text, bytes, 0), bytes);
+    return config_open(out, config_text_path(), overrides, override_count);
 }
 
 char *config_text_replace(const char *text, const char *old, const char *new)

@@ -7,7 +7,7 @@
 /* A small, right config. */
 extern const char config_text_small[];
 
-/* config_open of a file with that text, named config_text_path(). */
+/* config_open of a file in memory with that text, called config_text_path(). */
 ls_status config_text_open(struct config **out, const char *text, const char *const *overrides,
                            int override_count) LS_MUST_CHECK;
 const char *config_text_path(void);

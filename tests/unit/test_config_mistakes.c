@@ -1,7 +1,7 @@
-/* What a config with mistakes gets: one line each with place, key and what is allowed; and nothing
- * a file holds makes the reader crash, hang or grow. */
+/* What a config with mistakes gets: one line each with place, key and what is allowed. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,8 +12,6 @@
 
 #include "core/config.h"
 #include "core/files.h"
-#include "core/log.h"
-#include "core/random.h"
 #include "tests/support/capture.h"
 #include "tests/support/config_text.h"
 
@@ -358,90 +356,6 @@ static void schedules_that_cannot_be_meant_are_warned_of(void **state)
     }
 }
 
-/* Change a few bytes, or copy, cut or swap pieces, as a slip of the hand or a bad disk would. */
-static void mutate(struct random_stream *random, char *text, size_t *length, size_t room)
-{
-    static const char *const words[] = {
-        "[",  "]", "{",   "}",  ": ",   "- ", "\n", "&a ", "*a", "null", "true", "-1",
-        "\"", "'", "|\n", "? ", "1e99", "\t", "#",  "!!x", "%",  "<<: ", "...",  "---\n"};
-    uint64_t changes = 1 + random_below(random, 4);
-    for (uint64_t i = 0; i<changes && * length> 2; i++) {
-        size_t at = (size_t)random_below(random, *length);
-        size_t count = 1 + (size_t)random_below(random, *length - at < 40 ? *length - at : 40);
-        const char *word = words[random_below(random, sizeof words / sizeof *words)];
-        size_t grow = strlen(word);
-        switch (random_below(random, 4)) {
-        case 0: /* one other byte, never 0: the text ends there */
-            text[at] = (char)(1 + random_below(random, 255));
-            break;
-        case 1:
-            memmove(text + at, text + at + count, *length - at - count);
-            *length -= count;
-            break;
-        case 2:
-            if (*length + grow < room) {
-                memmove(text + at + grow, text + at, *length - at);
-                memcpy(text + at, word, grow);
-                *length += grow;
-            }
-            break;
-        default:
-            if (*length + count < room) {
-                memmove(text + at + count, text + at, *length - at);
-                *length += count;
-            }
-            break;
-        }
-        text[*length] = '\0';
-    }
-}
-
-/* Whatever the bytes are: refused with a message, or a config that reads back from its dump. */
-static void mutated_files_are_refused_or_read(void **state)
-{
-    (void)state;
-    enum { ROUNDS = 3000, ROOM = 1 << 14 };
-    char **names = NULL;
-    size_t name_count = 0;
-    assert_int_equal(files_list(&names, &name_count, "configs"), LS_OK);
-    char *text = calloc(ROOM + 1, 1);
-    assert_non_null(text);
-    int read = 0;
-    log_open(-1, LOG_LEVEL_ERROR);
-    for (int round = 0; round < ROUNDS; round++) {
-        struct random_stream random;
-        random_open(&random, 7, RANDOM_TEST, (uint64_t)round, 0, 0);
-        char *original = NULL;
-        char *path = NULL;
-        size_t bytes = 0;
-        assert_int_equal(core_format(&path, "configs/%s", names[(size_t)round % name_count]),
-                         LS_OK);
-        assert_int_equal(files_read(&original, &bytes, path, ROOM - 4096), LS_OK);
-        memcpy(text, original, bytes + 1);
-        mutate(&random, text, &bytes, ROOM);
-        struct config *config = NULL;
-        capture_begin();
-        ls_status st = config_text_open(&config, text, NULL, 0);
-        free(capture_end());
-        if (st == LS_OK) {
-            read++;
-            config_text_assert_round_trip(config);
-        } else {
-            assert_int_equal(st, LS_USAGE);
-            assert_true(strlen(status_message()) > 10);
-        }
-        config_close(&config);
-        free(original);
-        free(path);
-    }
-    log_open(-1, LOG_LEVEL_INFO);
-    /* Both ways are taken often, or this test shows nothing. */
-    assert_true(read > ROUNDS / 20);
-    assert_true(read < ROUNDS * 19 / 20);
-    free(text);
-    files_list_free(&names, name_count);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,7 +368,6 @@ int main(void)
         cmocka_unit_test(overrides_are_applied_in_order),
         cmocka_unit_test(mistakes_in_overrides_name_the_option),
         cmocka_unit_test(schedules_that_cannot_be_meant_are_warned_of),
-        cmocka_unit_test(mutated_files_are_refused_or_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

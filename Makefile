@@ -132,6 +132,8 @@ $(B)/tests/%: $(O)/tests/unit/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 $(EMULATED_TESTS): $(B)/tests/%: $(O)/tests/emulated/%.o $(EMULATOR_OBJECTS) $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(LINK) $(libs_tests) -ldnnl $(libs_core) -lm $(libs_cuda)
+# These replace a part of a library by a fake, which is linked before it.
+$(B)/tests/test_loader $(B)/tests/test_loader_failures: $(O)/tests/fakes/dataset.o
 $(B)/tools/%: $(O)/tests/tools/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
 	$(LINK) $(all_libs)

@@ -46,9 +46,14 @@ struct loader_batch {
 
 struct loader_counters {
     double wait_s; /* time the rank waited in loader_next since the last call of loader_counters */
-    int64_t replaced_clips; /* since open */
-    int64_t drawn_clips;
+    int64_t replaced_clips; /* draws that failed, of the micro-batches delivered since open */
+    int64_t drawn_clips;    /* all draws of these */
 };
+
+/* Refuse a config that the loader cannot serve whatever the data: keys that are not implemented,
+ * masks that can leave no context, clips without tokens.  For a launcher, before workers start;
+ * loader_open asks the same.  Local.  Errors: LS_USAGE naming the key. */
+ls_status loader_check(const struct config *config) LS_MUST_CHECK;
 
 /* Start loading.  `datasets[i]` belongs to config->data.datasets[i]; both borrowed for the loader's
  * life. The rank takes micro-batches [micro_first, micro_first + micro_count) of every step from
@@ -64,8 +69,14 @@ ls_status loader_open(struct loader **out, const struct config *config,
 void loader_close(struct loader **loader);
 
 /* The next micro-batch in (step, micro-batch) order.  Blocks until it is there, at most
- * `timeout_s`.  `*out` is lent until loader_release.  Local.  Errors: LS_DATA when more than
- * max_bad_share of the draws failed (names the dataset); LS_IO; LS_TIMEOUT. */
+ * `timeout_s`.  `*out` is lent until loader_release; config->run.prefetch + 1 batches exist, so
+ * each further one that is lent is one less decoded ahead.  One thread.
+ *
+ * A video that cannot be decoded is replaced by the sample's next draw, warned of once and counted.
+ * Local.  Errors: LS_DATA when too many draws failed (clip_bad_limit) of a sample in a row or of
+ * all that this loader has delivered (names the dataset): which videos replace others never depends
+ * on this count, only when a run gives up does; LS_IO; LS_TIMEOUT naming the videos waited for;
+ * LS_USAGE when all batches are lent.  After an error the loader can only be closed. */
 ls_status loader_next(struct loader *loader, struct loader_batch **out,
                       double timeout_s) LS_MUST_CHECK;
 void loader_release(struct loader *loader, struct loader_batch *batch);

@@ -46,15 +46,15 @@ static ls_status set_limits(struct jepa *jepa)
         .clips = o->clips,
         .groups = o->groups,
         .tokens = (int)tokens,
-        .max_context = o->max_context,
-        .max_predicted = o->max_predicted,
         .row_multiple = jepa->on.ops->row_multiple < 1 ? 1 : jepa->on.ops->row_multiple,
         .whole_target = o->whole_target,
     };
-    if (l->max_context < 1 || l->max_context > tokens)
-        l->max_context = (int)tokens;
-    if (l->max_predicted < 1 || l->max_predicted > tokens)
-        l->max_predicted = (int)tokens;
+    for (int g = 0; g < o->groups; g++) {
+        const bool free_context = o->max_context[g] < 1 || o->max_context[g] > tokens;
+        const bool free_predicted = o->max_predicted[g] < 1 || o->max_predicted[g] > tokens;
+        l->max_context[g] = free_context ? (int)tokens : o->max_context[g];
+        l->max_predicted[g] = free_predicted ? (int)tokens : o->max_predicted[g];
+    }
     layout_limits_complete(l);
     return LS_OK;
 }

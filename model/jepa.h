@@ -25,12 +25,13 @@ struct jepa;
 
 struct jepa_options {
     struct model_shape shape;
-    enum op_dtype dtype;            /* of products and activations */
-    int clips;                      /* B */
-    int frames;                     /* largest T */
-    int height, width;              /* pixels */
-    int groups;                     /* mask groups */
-    int max_context, max_predicted; /* tokens of a sequence; 0: all tokens of a clip */
+    enum op_dtype dtype; /* of products and activations */
+    int clips;           /* B */
+    int frames;          /* largest T */
+    int height, width;   /* pixels */
+    int groups;          /* mask groups */
+    /* Most tokens of a sequence, by group; 0: all tokens of a clip. */
+    int max_context[CONFIG_MASK_GROUPS_MAX], max_predicted[CONFIG_MASK_GROUPS_MAX];
     double loss_exponent;
     double beta1, beta2, eps;
     bool activation_checkpointing;

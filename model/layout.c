@@ -42,18 +42,21 @@ static int64_t smaller(int64_t a, int64_t b)
 
 void layout_limits_complete(struct layout_limits *l)
 {
+    int64_t contexts = 0;
+    int64_t predictions = 0;
+    int64_t both = 0;
+    for (int g = 0; g < l->groups; g++) {
+        contexts += l->max_context[g];
+        predictions += l->max_predicted[g];
+        both += smaller(l->tokens, (int64_t)l->max_context[g] + l->max_predicted[g]);
+    }
     const int64_t clips = l->clips;
-    const int64_t sequences = clips * l->groups;
-    const int64_t tokens = l->tokens;
-    const int64_t context = l->max_context;
-    const int64_t predicted = l->max_predicted;
-    const int64_t queries =
-        l->whole_target ? tokens : smaller(tokens, (int64_t)l->groups * predicted);
-    l->target_rows = padded(clips * tokens, l->row_multiple);
+    const int64_t queries = l->whole_target ? l->tokens : smaller(l->tokens, predictions);
+    l->target_rows = padded(clips * l->tokens, l->row_multiple);
     l->query_rows = padded(clips * queries, l->row_multiple);
-    l->context_rows = padded(sequences * context, l->row_multiple);
-    l->predictor_rows = padded(sequences * smaller(tokens, context + predicted), l->row_multiple);
-    l->prediction_rows = padded(sequences * predicted, l->row_multiple);
+    l->context_rows = padded(clips * contexts, l->row_multiple);
+    l->predictor_rows = padded(clips * both, l->row_multiple);
+    l->prediction_rows = padded(clips * predictions, l->row_multiple);
 }
 
 /* Arrays start at multiples of 64 elements. */
@@ -170,9 +173,9 @@ static ls_status check_batch(const struct layout_limits *limits, const struct je
     for (int g = 0; g < limits->groups; g++) {
         const int context = batch->context_count[g];
         const int predicted = batch->predicted_count[g];
-        LS_TRY(check_list(batch->context[g], batch->clips, context, limits->max_context, tokens, g,
-                          "context"));
-        LS_TRY(check_list(batch->predicted[g], batch->clips, predicted, limits->max_predicted,
+        LS_TRY(check_list(batch->context[g], batch->clips, context, limits->max_context[g], tokens,
+                          g, "context"));
+        LS_TRY(check_list(batch->predicted[g], batch->clips, predicted, limits->max_predicted[g],
                           tokens, g, "predicted"));
         if (context + predicted > tokens)
             return LS_FAIL(LS_USAGE, "mask group %d: %d context and %d predicted tokens of %d", g,

@@ -23,8 +23,9 @@
 
 struct layout_limits {
     int clips, groups;
-    int tokens;                     /* of the longest clip */
-    int max_context, max_predicted; /* of a sequence */
+    int tokens; /* of the longest clip */
+    /* Of a sequence, by group. */
+    int max_context[CONFIG_MASK_GROUPS_MAX], max_predicted[CONFIG_MASK_GROUPS_MAX];
     int row_multiple;
     bool whole_target;
     /* Rows at most, padding included. */

@@ -61,7 +61,7 @@ static void batches_beyond_the_limits_are_refused(void **state)
     (void)state;
     struct jepa_case it;
     open_case(&it, 0);
-    it.options.max_context = 8;
+    it.options.max_context[0] = 8;
     struct jepa *jepa = model_of(&it);
     const int32_t negative[] = {-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
     const int32_t beyond[] = {0, 1, 2, 3, 4, 5, 24, 6, 7, 8, 9, 10, 11, 12};

@@ -95,7 +95,7 @@ struct config_optimization {
     int ipe; /* steps an epoch; 0 until config_set_ipe when the config leaves it to the data */
     double ipe_scale;
     double warmup; /* epochs, as in the file */
-    bool is_anneal, resume_anneal;
+    bool is_anneal;
     char *anneal_ckpt; /* NULL when absent */
     enum config_optimizer_state optimizer_state;
     /* Resolved from the above, or from our keys `steps` and `warmup_steps`; 0 while ipe is. */
@@ -120,10 +120,8 @@ struct config_run { /* `lockstep:` section, ours: how it is run, never what is c
     int threads; /* compute threads a worker; 0: cores / local ranks */
     double start_timeout_s, step_timeout_s, save_timeout_s;
     int max_restarts;
-    int min_workers;
-    int audit_freq; /* steps; 0: off */
-    int bucket_mb;  /* gradient bucket, MiB */
-    int prefetch;   /* micro-batches decoded ahead */
+    int bucket_mb; /* gradient bucket, MiB */
+    int prefetch;  /* micro-batches decoded ahead */
     int max_bad_steps;
 };
 

@@ -68,10 +68,6 @@ static void check_data(struct config_reader *reader)
                        MICRO_BATCHES_MAX);
     else
         reader->config->micro_batches = (int)micro_batches;
-    int workers = reader->config->run.min_workers;
-    if (micro_batches < workers)
-        config_mistake(reader, config_node(reader, "lockstep.min_workers"), "lockstep.min_workers",
-                       "%d is more than the %.0f micro-batches of a step", workers, micro_batches);
 }
 
 static const struct config_encoder *find_encoder(const char *name)

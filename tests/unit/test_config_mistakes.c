@@ -134,8 +134,6 @@ static const struct {
     {"mask:\n", "data_aug: {motion_shift: maybe}\nmask:\n",
      ":12: data_aug.motion_shift: 'maybe' is not true or false"},
     {"mask:\n", "loss: 3\nmask:\n", ":12: loss: is a section; allowed: keys below it"},
-    {"mask:\n", "lockstep: {min_workers: 5}\nmask:\n",
-     ":12: lockstep.min_workers: 5 is more than the 4 micro-batches of a step"},
     {"app: vjepa", "app: ijepa", ":1: app: 'ijepa' is not available; allowed: vjepa"},
 };
 

@@ -1,0 +1,79 @@
+/* lockstep-worker: one rank of a training run.  Everything that ends the program ends it in
+ * `leave`. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "core/run.h"
+#include "worker/signals.h"
+#include "worker/trainer.h"
+
+enum { LEAVE_TIMEOUT_S = 10 };
+
+/* OpenMP threads that spin ruin shared cores (2 ranks x 2 threads on 2 cores: 645 GFLOP/s against
+ * 1475).  Its library reads the variable before main. */
+static void make_openmp_passive(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") != NULL || setenv("OMP_WAIT_POLICY", "passive", 1) != 0)
+        return;
+    (void)execv("/proc/self/exe", argv);
+    log_warn("openmp asked=passive used=default reason=cannot_start_again");
+}
+
+/* The record by which the launcher knows how this rank ended. */
+static void write_record(const struct trainer *trainer, ls_status st)
+{
+    bool good = st == LS_OK || st == LS_STOP;
+    if (good ? trainer->rank != 0 : trainer->agreed && !trainer->own)
+        return;
+    struct run_end end = {.rank = trainer->rank,
+                          .step = trainer->step,
+                          .status = st,
+                          .message = good ? NULL : (char *)status_message()};
+    if (!good)
+        log_error("%s", status_text());
+    if (run_end_write(trainer->options->run, trainer->options->run_epoch, &end) != LS_OK)
+        log_warn("no end record: %s", status_text());
+}
+
+/* All ranks together when they agreed; else this one ends the job for all. */
+static int leave(struct trainer *trainer, ls_status st)
+{
+    write_record(trainer, st);
+    if (st == LS_OK || st == LS_STOP) {
+        trainer_close(trainer);
+        comm_close(&trainer->group);
+        return 0;
+    }
+    int code = status_exit_code(st);
+    if (trainer->agreed) {
+        /* The rank with the cause writes its record before anybody ends the job. */
+        comm_set_timeout(trainer->group, LEAVE_TIMEOUT_S);
+        if (comm_barrier(trainer->group) != LS_OK)
+            status_clear();
+    }
+    comm_abort(trainer->group, code);
+}
+
+int main(int argc, char **argv)
+{
+    struct worker_options options;
+    struct trainer trainer = {0};
+    make_openmp_passive(argv);
+    ls_status st = worker_options_parse(&options, argc, argv);
+    if (st == LS_OK && options.help) {
+        worker_options_help();
+        return 0;
+    }
+    if (st == LS_OK)
+        st = worker_signals_open();
+    if (st != LS_OK) {
+        log_error("%s", status_text());
+        return status_exit_code(st);
+    }
+    st = trainer_open(&trainer, &options);
+    if (st == LS_OK)
+        st = trainer_run(&trainer);
+    return leave(&trainer, st);
+}

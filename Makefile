@@ -44,7 +44,7 @@ LDFLAGS_ALL := $(OPT_$(VARIANT)) -fopenmp -pthread $(LDFLAGS)
 cflags_core := $(call pkg,--cflags,yaml-0.1 libcjson libxxhash)
 cflags_data := $(call pkg,--cflags,libavformat libavcodec libavutil libswscale hdf5)
 cflags_checkpoint := $(call pkg,--cflags,hdf5 libcjson)
-cflags_comm := $(call pkg,--cflags,ompi-c)
+cflags_comm := $(call pkg,--cflags,ompi-c) $(cflags_gpu_comm)
 cflags_launcher := $(call pkg,--cflags,libcjson)
 cflags_worker := $(call pkg,--cflags,libcjson)
 cflags_tests := $(cflags_data) $(cflags_core) $(call pkg,--cflags,cmocka)
@@ -60,7 +60,7 @@ libs_tests := $(call pkg,--libs,cmocka)
 all_libs := $(libs_model) $(libs_comm) $(libs_data) $(libs_checkpoint) $(libs_core) -lm
 
 LAYERS := core data checkpoint comm model worker launcher
-sources = $(filter-out $(if $(filter-out none,$(GPU)),model/gpu_none.c),$(wildcard $(1)/*.c)) $(if $(filter model,$(1)),$(wildcard model/cpu/*.c) $(CUDA_TABLE))
+sources = $(filter-out $(ABSENT_SOURCES),$(wildcard $(1)/*.c)) $(if $(filter model,$(1)),$(wildcard model/cpu/*.c) $(CUDA_TABLE))
 objects = $(patsubst %.c,$(O)/%.o,$(call sources,$(1))) $(if $(filter model,$(1)),$(CUDA_OBJECTS) $(EMULATOR_OBJECTS))
 LIBRARY = $(O)/lib$(1).a
 PROGRAM_MAINS := $(O)/worker/main.o $(O)/launcher/main.o

@@ -15,18 +15,22 @@ else
 GPU := none
 endif
 
+# Files that exist for the other case only.
+ABSENT_SOURCES := $(if $(filter none,$(GPU)),comm/nccl.c,model/gpu_none.c comm/nccl_none.c)
 CUDA_SOURCES := $(if $(filter-out none,$(GPU)),$(wildcard model/cuda/*.cu))
 CUDA_TABLE := $(if $(filter-out none,$(GPU)),$(wildcard model/cuda/*.c))
 CUDA_OBJECTS := $(patsubst %.cu,$(O)/%.o,$(CUDA_SOURCES))
 CUDA_INCLUDE := -isystem $(CUDA_HOME)/include
 
 # Headers that .cu files share are C17; g++ and nvcc read them as C++17.
+# What comm/nccl.c needs.
+cflags_gpu_comm := $(if $(filter-out none,$(GPU)),$(CUDA_INCLUDE))
 NVCC_FLAGS := -std=c++17 -O3 -g -lineinfo -arch=$(CUDA_ARCH) -Werror all-warnings -Xptxas -v -Xcompiler -fopenmp,-Wall,-Wextra
 HOST_CXX ?= g++
 EMULATOR_FLAGS := -std=c++17 -Wall -Wextra -Wshadow -Werror -Wno-unknown-pragmas $(CUDA_INCLUDE) -include tests/emulator/device.h
 
 ifeq ($(GPU),cuda)
-libs_cuda := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcublas -lcudart -lstdc++
+libs_cuda := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcublas -lcudart -lnccl -lstdc++
 $(O)/%.o: %.cu $(O)/flags
 	@mkdir -p $(@D)
 	@$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -MMD -MP -c -o $@ $< > $@.log 2>&1 || { grep -v '^ptxas info' $@.log; exit 1; }

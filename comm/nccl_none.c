@@ -1,0 +1,34 @@
+/* comm/device.h in a build without CUDA. */
+#include "comm/device.h"
+
+bool comm_device_available(void)
+{
+    return false;
+}
+
+ls_status comm_device_open(struct comm_device **out, struct comm_group *group,
+                           const struct comm_device_options *options)
+{
+    (void)group;
+    *out = NULL;
+    return LS_FAIL(LS_DEVICE, "card %d: this build has no NCCL (make config says why)",
+                   options->card);
+}
+
+void comm_device_close(struct comm_device **device)
+{
+    *device = NULL;
+}
+
+ls_status comm_device_sum_start(struct comm_device *device, float *data_dev, int64_t count)
+{
+    (void)device;
+    (void)data_dev;
+    return LS_FAIL(LS_DEVICE, "a sum of %lld elements without NCCL", (long long)count);
+}
+
+ls_status comm_device_wait(struct comm_device *device)
+{
+    (void)device;
+    return LS_FAIL(LS_DEVICE, "a wait without NCCL");
+}

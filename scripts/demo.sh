@@ -70,7 +70,7 @@ interrupted() {
 }
 
 digest() { # RUN: hash of weights, moments, EMA and step of its newest checkpoint
-    "$lockstep" inspect "$1/checkpoints/latest" --json | sed -n 's/.*"digest": *"\([0-9a-f]*\)".*/\1/p' | head -n 1
+    "$lockstep" inspect "$1/checkpoints/latest" --json | grep -o '"digest":"[0-9a-f]*"' | head -n 1 | cut -d '"' -f 4
 }
 
 mkdir -p "$demo"

@@ -129,6 +129,9 @@ static ls_status try_video(struct clip_maker *maker, struct loader_clip_source *
     if (maker->written != maker->frame_count)
         st = LS_FAIL(LS_DATA, "%s: %d of %d frames were decoded", video.name, maker->written,
                      maker->frame_count);
+    source->frame_step = step;
+    source->box = maker->view.box;
+    source->flip = maker->view.flip;
     source->first_frame = maker->frames[0];
     source->last_frame = maker->frames[maker->frame_count - 1];
 done:

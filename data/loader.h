@@ -12,6 +12,7 @@
 #include "core/config.h"
 #include "core/hash.h"
 #include "core/status.h"
+#include "data/crop.h"
 #include "data/dataset.h"
 
 struct loader;
@@ -22,10 +23,13 @@ struct loader_tokens {
     int32_t *tokens; /* [B, K], each row ascending */
 };
 
-struct loader_clip_source { /* which draw gave a clip: for logs */
+struct loader_clip_source { /* which draw gave a clip: for logs and tests */
     int dataset;
     int64_t video;
     int64_t first_frame, last_frame;
+    int64_t frame_step;
+    struct crop_box box; /* in shown pixels of the video's nominal size */
+    bool flip;
     int replaced; /* failed draws before this one */
 };
 

@@ -115,6 +115,43 @@ done:
     return st;
 }
 
+struct AVFrame *images_turned(const struct AVFrame *frame, struct video_orientation orientation)
+{
+    const bool swap = orientation.quarter_turns % 2 == 1;
+    AVFrame *out = av_frame_alloc();
+    if (out == NULL)
+        return NULL;
+    out->format = AV_PIX_FMT_RGB24;
+    out->width = swap ? frame->height : frame->width;
+    out->height = swap ? frame->width : frame->height;
+    if (av_frame_get_buffer(out, 0) < 0) {
+        av_frame_free(&out);
+        return NULL;
+    }
+    for (int y = 0; y < frame->height; y++)
+        for (int x = 0; x < frame->width; x++) {
+            ptrdiff_t to_x = x;
+            ptrdiff_t to_y = y;
+            int width = frame->width;
+            int height = frame->height;
+            for (int turn = 0; turn < orientation.quarter_turns; turn++) {
+                ptrdiff_t was_x = to_x; /* clockwise: the top row becomes the last column */
+                int was_width = width;
+                to_x = height - 1 - to_y;
+                to_y = was_x;
+                width = height;
+                height = was_width;
+            }
+            if (orientation.flip_horizontal)
+                to_x = width - 1 - to_x;
+            const uint8_t *from = frame->data[0] + (ptrdiff_t)y * frame->linesize[0];
+            uint8_t *to = out->data[0] + to_y * out->linesize[0];
+            for (int c = 0; c < 3; c++)
+                to[3 * to_x + c] = from[3 * (ptrdiff_t)x + c];
+        }
+    return out;
+}
+
 /* One axis: the input place of output i among `length` inputs. */
 static double place_of(int i, int count, int length)
 {

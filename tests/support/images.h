@@ -10,6 +10,7 @@
 
 #include "core/status.h"
 #include "data/crop.h"
+#include "data/dataset.h"
 
 struct AVFrame;
 
@@ -21,6 +22,10 @@ struct AVFrame *images_make(int format, int width, int height, int phase);
 /* The whole frame as RGB by swscale's accurate path at the same size, [height, width, 3]; matrix
  * and range of the frame, unspecified = BT.601 limited.  The caller frees *out. */
 ls_status images_rgb(uint8_t **out, const struct AVFrame *frame) LS_MUST_CHECK;
+
+/* An RGB24 frame as it is shown: turned by whole pixels, then mirrored.  Free with av_frame_free;
+ * NULL without memory. */
+struct AVFrame *images_turned(const struct AVFrame *frame, struct video_orientation orientation);
 
 /* Bilinear resampling of a box of an RGB image to [out_height, out_width, 3], in double. */
 void images_resample(double *out, int out_width, int out_height, const uint8_t *rgb, int width,

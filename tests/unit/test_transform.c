@@ -240,38 +240,6 @@ static void crops_agree_with_the_whole_frame(void **state)
     transform_close(&transform);
 }
 
-/* RGB of a frame turned by whole pixels as an orientation says. */
-static AVFrame *turned(const AVFrame *frame, struct video_orientation orientation)
-{
-    const bool swap = orientation.quarter_turns % 2 == 1;
-    AVFrame *out = av_frame_alloc();
-    assert_non_null(out);
-    out->format = AV_PIX_FMT_RGB24;
-    out->width = swap ? frame->height : frame->width;
-    out->height = swap ? frame->width : frame->height;
-    assert_true(av_frame_get_buffer(out, 0) >= 0);
-    for (int y = 0; y < frame->height; y++)
-        for (int x = 0; x < frame->width; x++) {
-            int to_x = x;
-            int to_y = y;
-            int height = frame->height;
-            int width = frame->width;
-            for (int turn = 0; turn < orientation.quarter_turns; turn++) {
-                int was_x = to_x; /* a quarter clockwise: the top row becomes the last column */
-                to_x = height - 1 - to_y;
-                to_y = was_x;
-                int was_width = width;
-                width = height;
-                height = was_width;
-            }
-            if (orientation.flip_horizontal)
-                to_x = width - 1 - to_x;
-            memcpy(out->data[0] + (ptrdiff_t)to_y * out->linesize[0] + 3 * (ptrdiff_t)to_x,
-                   frame->data[0] + (ptrdiff_t)y * frame->linesize[0] + 3 * (ptrdiff_t)x, 3);
-        }
-    return out;
-}
-
 static void orientation_comes_before_crop_and_flip(void **state)
 {
     (void)state;
@@ -285,7 +253,8 @@ static void orientation_comes_before_crop_and_flip(void **state)
         for (int mirror = 0; mirror < 2; mirror++)
             for (int i = 0; i < 6; i++) {
                 struct video_orientation orientation = {turns, mirror != 0};
-                AVFrame *shown = turned(frame, orientation);
+                AVFrame *shown = images_turned(frame, orientation);
+                assert_non_null(shown);
                 struct crop_box box = random_box(&stream, shown->width, shown->height);
                 struct transform_view view = view_of(shown, box, i % 2 == 1, 31, 23);
                 struct transform_view stored = view;

@@ -5,18 +5,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/files.h"
 
 static const char *const array_names[SUPPORT_ARRAYS] = {"weights", "moment1", "moment2", "ema"};
 
-void support_state_open(struct support_state *out, int64_t step)
+static void open_state(struct support_state *out, int64_t step, int64_t flat_blocks,
+                       int64_t encoder_blocks)
 {
-    const int64_t flat = 11 * CHECKPOINT_BLOCK + 1000;
-    const int64_t encoder = 5 * CHECKPOINT_BLOCK + 17;
+    const int64_t flat = flat_blocks * CHECKPOINT_BLOCK + 1000;
+    const int64_t encoder = encoder_blocks * CHECKPOINT_BLOCK + 17;
     memset(out, 0, sizeof *out);
-    out->parameters[0] = (struct checkpoint_parameter){
-        "encoder.patch_embed.proj.weight", 0, encoder - 17, 2, {5, CHECKPOINT_BLOCK}, step};
+    out->parameters[0] =
+        (struct checkpoint_parameter){"encoder.patch_embed.proj.weight",  0,   encoder - 17, 2,
+                                      {encoder_blocks, CHECKPOINT_BLOCK}, step};
     out->parameters[1] =
         (struct checkpoint_parameter){"encoder.norm.bias", encoder - 17, 17, 1, {17}, step};
     out->parameters[2] = (struct checkpoint_parameter){
@@ -37,6 +40,16 @@ void support_state_open(struct support_state *out, int64_t step)
             data[i] = (float)(i % 999983) + 0.25F * (float)a + 0.001F * (float)(step % 1000);
         out->state.arrays[a] = (struct checkpoint_array){array_names[a], data, 0, total, total};
     }
+}
+
+void support_state_open(struct support_state *out, int64_t step)
+{
+    open_state(out, step, 11, 5);
+}
+
+void support_state_open_small(struct support_state *out, int64_t step)
+{
+    open_state(out, step, 3, 1);
 }
 
 void support_state_close(struct support_state *state)
@@ -69,16 +82,26 @@ done:
     return st;
 }
 
-char *support_folder(void)
+static char *make_folder(const char *parent)
 {
-    const char *parent = getenv("TMPDIR");
     char *path = NULL;
-    ls_status st = core_format(&path, "%s/lockstep-test-XXXXXX", parent != NULL ? parent : "/tmp");
+    ls_status st = core_format(&path, "%s/lockstep-test-XXXXXX", parent);
     assert(st == LS_OK);
     (void)st;
     char *made = mkdtemp(path);
     assert(made != NULL);
     return made;
+}
+
+char *support_folder(void)
+{
+    const char *parent = getenv("TMPDIR");
+    return make_folder(parent != NULL ? parent : "/tmp");
+}
+
+char *support_folder_quick(void)
+{
+    return access("/dev/shm", W_OK) == 0 ? make_folder("/dev/shm") : support_folder();
 }
 
 void support_folder_remove(char *folder)

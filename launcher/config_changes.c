@@ -123,10 +123,15 @@ static bool same_value(const struct entry *a, const struct entry *b)
     return a->length == b->length && strncmp(a->value, b->value, (size_t)a->length) == 0;
 }
 
-static ls_status append_change(char **changes, const char *key, const struct entry *before,
+/* A key that was changed, added (`before` NULL) or taken away (`after` NULL). */
+static ls_status append_change(char **changes, const struct entry *before,
                                const struct entry *after, const char *run)
 {
     char *longer = NULL;
+    const struct entry *known = after != NULL ? after : before;
+    if (known == NULL)
+        return LS_OK;
+    const char *key = known->key;
     const char *old_value = before != NULL ? before->value : "none";
     const char *new_value = after != NULL ? after->value : "none";
     int old_length = before != NULL ? before->length : 4;
@@ -160,11 +165,11 @@ ls_status config_changes(char **out, const char *before, const char *after, cons
         if (was != NULL)
             was->matched = true;
         if (was == NULL || !same_value(was, &new.list[i]))
-            LS_TRY(append_change(&changes, new.list[i].key, was, &new.list[i], run));
+            LS_TRY(append_change(&changes, was, &new.list[i], run));
     }
     for (int i = 0; i < old.count; i++)
         if (!old.list[i].matched)
-            LS_TRY(append_change(&changes, old.list[i].key, &old.list[i], NULL, run));
+            LS_TRY(append_change(&changes, &old.list[i], NULL, run));
     *out = changes;
     changes = NULL;
 done:

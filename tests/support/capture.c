@@ -1,6 +1,7 @@
 /* stderr is replaced at the level of the file descriptor, because the log writes with write(2). */
 #include "tests/support/capture.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,6 +22,8 @@ void capture_begin(void)
     assert_int_equal(target, -1);
     target = memfd_create("stderr", MFD_CLOEXEC);
     assert_true(target >= 0);
+    /* Files in memory do not lock their position: threads would write over each other. */
+    assert_int_equal(fcntl(target, F_SETFL, O_APPEND), 0);
     (void)fflush(stderr);
     saved = dup(STDERR_FILENO);
     assert_true(saved >= 0);

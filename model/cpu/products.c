@@ -277,6 +277,9 @@ ls_status cpu_product(struct op_device *device, const struct product *product, v
     if (product->m == 0 || product->n == 0)
         return LS_OK;
     struct entry *entry = NULL;
+    if (device->kernels != &cpu_kernels_avx512 &&
+        (product->a_dtype == OP_BF16 || product->b_dtype == OP_BF16))
+        return LS_FAIL(LS_DEVICE, "this CPU has no bf16 products (AVX-512): use float32");
     LS_TRY(find_entry(products, &entry, product));
     DNNL_TRY(set_pointer(entry->a, a));
     DNNL_TRY(set_pointer(entry->b, b));

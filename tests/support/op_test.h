@@ -1,8 +1,9 @@
 /* What tests of operators share: a device chosen from outside, arrays with guard words, a digest of
  * all that was read back, and comparison with the reference.
  *
- * The same tests run for every twin: LOCKSTEP_TEST_DEVICE names it (cpu, the default, cuda or emulated). They
- * reach device memory through the table only.  A failed check ends the test (cmocka's fail_msg). */
+ * The same tests run for every twin: LOCKSTEP_TEST_DEVICE names it (cpu, the default, cuda or
+ * emulated). They reach device memory through the table only.  A failed check ends the test
+ * (cmocka's fail_msg). */
 #ifndef LOCKSTEP_TESTS_SUPPORT_OP_TEST_H
 #define LOCKSTEP_TESTS_SUPPORT_OP_TEST_H
 
@@ -66,6 +67,10 @@ void op_test_expect(struct op_test *test, const char *what, const void *array_de
 
 /* Fails the test when an operator failed. */
 void op_test_ok(ls_status status);
+
+/* The same for a matrix product of `dtype`; false where the device has no products of it and has
+ * refused as it should (bf16 on CPUs without AVX-512): the case ends there. */
+bool op_test_product_ok(const struct op_test *test, enum op_dtype dtype, ls_status status);
 
 /* Half a unit in the last place, relative, of a dtype: 2^-24 or 2^-8. */
 double op_test_epsilon(enum op_dtype dtype);

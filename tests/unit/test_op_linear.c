@@ -45,9 +45,11 @@ static void linear_fwd(struct op_test *test, const void *argument)
     double *y = op_test_random(test, c->m * c->n, c->out, 2.0);
     struct op_matrix out = op_test_matrix(test, c->accumulate ? y : NULL, c->m, c->n, c->out);
     const float *bias = c->bias ? op_test_array(test, b, c->n, OP_F32) : NULL;
-    op_test_ok(
-        test->table->linear_fwd(test->device, out, op_test_matrix(test, x, c->m, c->k, c->in),
-                                op_test_matrix(test, w, c->n, c->k, c->in), bias, c->accumulate));
+    if (!op_test_product_ok(test, c->in,
+                            test->table->linear_fwd(
+                                test->device, out, op_test_matrix(test, x, c->m, c->k, c->in),
+                                op_test_matrix(test, w, c->n, c->k, c->in), bias, c->accumulate)))
+        return;
     reference_linear_fwd(y, x, w, c->bias ? b : NULL, c->m, c->n, c->k, c->accumulate);
     op_test_expect(test, "y", out.data_dev, y, store_bound(c->out) + sum_bound(c->k),
                    sum_bound(c->k));
@@ -60,9 +62,11 @@ static void linear_bwd_data(struct op_test *test, const void *argument)
     double *w = op_test_random(test, c->n * c->k, c->in, 1.0);
     double *dx = op_test_random(test, c->m * c->k, c->out, 2.0);
     struct op_matrix out = op_test_matrix(test, c->accumulate ? dx : NULL, c->m, c->k, c->out);
-    op_test_ok(
-        test->table->linear_bwd_data(test->device, out, op_test_matrix(test, dy, c->m, c->n, c->in),
-                                     op_test_matrix(test, w, c->n, c->k, c->in), c->accumulate));
+    if (!op_test_product_ok(test, c->in,
+                            test->table->linear_bwd_data(
+                                test->device, out, op_test_matrix(test, dy, c->m, c->n, c->in),
+                                op_test_matrix(test, w, c->n, c->k, c->in), c->accumulate)))
+        return;
     reference_linear_bwd_data(dx, dy, w, c->m, c->n, c->k, c->accumulate);
     op_test_expect(test, "dx", out.data_dev, dx, store_bound(c->out) + sum_bound(c->n),
                    sum_bound(c->n));
@@ -77,9 +81,12 @@ static void linear_bwd_weight(struct op_test *test, const void *argument)
     double *db = op_test_random(test, c->n, OP_F32, 1.0);
     float *dw_dev = op_test_array(test, dw, c->n * c->k, OP_F32);
     float *db_dev = c->bias ? op_test_array(test, db, c->n, OP_F32) : NULL;
-    op_test_ok(test->table->linear_bwd_weight(test->device, dw_dev, db_dev,
-                                              op_test_matrix(test, dy, c->m, c->n, c->in),
-                                              op_test_matrix(test, x, c->m, c->k, c->in)));
+    if (!op_test_product_ok(
+            test, c->in,
+            test->table->linear_bwd_weight(test->device, dw_dev, db_dev,
+                                           op_test_matrix(test, dy, c->m, c->n, c->in),
+                                           op_test_matrix(test, x, c->m, c->k, c->in))))
+        return;
     reference_linear_bwd_weight(dw, c->bias ? db : NULL, dy, x, c->m, c->n, c->k);
     op_test_expect(test, "dw", dw_dev, dw, sum_bound(c->m), sum_bound(c->m));
     if (c->bias)
@@ -92,7 +99,10 @@ static void gram(struct op_test *test, const void *argument)
     double *x = op_test_random(test, c->m * c->k, c->in, 1.0);
     double *sums = op_test_random(test, c->k * c->k, OP_F32, 1.0);
     float *out = op_test_array(test, sums, c->k * c->k, OP_F32);
-    op_test_ok(test->table->gram(test->device, out, op_test_matrix(test, x, c->m, c->k, c->in)));
+    if (!op_test_product_ok(
+            test, c->in,
+            test->table->gram(test->device, out, op_test_matrix(test, x, c->m, c->k, c->in))))
+        return;
     reference_linear_bwd_weight(sums, NULL, x, x, c->m, c->k, c->k);
     /* The diagonal is a sum of squares: all of one sign, so larger than the rest by sqrt(M). */
     op_test_expect(test, "gram", out, sums, sum_bound(c->m), sum_bound(c->m));

@@ -155,15 +155,7 @@ static ls_status load_packets(struct clip_reader *reader, const struct request *
                              place->shard->packets_at, video->first_packet + segment->start,
                              count));
     for (size_t i = 0; i < count; i++) {
-        const struct packet_record *packet = &reader->packets[i];
-        uint64_t end = video->bytes_at + video->bytes_size;
-        uint64_t bytes = (uint64_t)packet->size + packet->side_size;
-        if (packet->offset < video->bytes_at || packet->offset > end ||
-            bytes > end - packet->offset || packet->size > INT32_MAX) {
-            st = LS_FAIL(LS_DATA, "%s: damaged: the row of packet %zu of '%.300s'", place->path,
-                         segment->start + i, name_of(request));
-            goto done;
-        }
+        LS_TRY(dataset_check_packet(place, &reader->packets[i], segment->start + i));
         reader->wanted[i] = 0;
     }
     for (int i = segment->first; i < segment->end; i++)
@@ -191,11 +183,30 @@ done:
     return st;
 }
 
+/* Decode until all frames from `*next` on are delivered; LS_EOF when one does not come out.
+ * `wanted` as in playback_next. */
+static ls_status decode_segment(struct clip_reader *reader, const struct request *request,
+                                const struct segment *segment, const uint8_t *wanted, int *next)
+{
+    ls_status st = LS_OK;
+    struct playback_frame got;
+    LS_TRY(playback_start(reader->playback, segment->start));
+    while (*next < segment->end) {
+        LS_TRY(playback_next(reader->playback, segment->last, wanted, &got));
+        const struct frame_record *row = &reader->frames[*next];
+        if (got.packet == row->packet && got.ordinal == row->ordinal)
+            LS_TRY(deliver(reader, request, segment, got.frame, next));
+    }
+done:
+    return st;
+}
+
+/* Packets that the clip does not need are left out at first.  Should a decoder not bear that here,
+ * all are fed: that has been proven for every frame. */
 static ls_status read_segment(struct clip_reader *reader, const struct request *request,
                               const struct segment *segment)
 {
     ls_status st = LS_OK;
-    struct playback_frame got;
     int next = segment->first;
     LS_TRY(load_packets(reader, request, segment));
     struct playback_source source = {
@@ -209,18 +220,12 @@ static ls_status read_segment(struct clip_reader *reader, const struct request *
         .count = segment->last - segment->start + 1,
     };
     playback_source(reader->playback, &source);
-    LS_TRY(playback_start(reader->playback, segment->start));
-    while (next < segment->end) {
-        st = playback_next(reader->playback, segment->last, reader->wanted, &got);
-        if (st == LS_EOF)
-            st = LS_FAIL(LS_DATA, "%s: frame %lld of '%.300s' cannot be decoded",
-                         request->place->path, (long long)request->numbers[next], name_of(request));
-        if (st != LS_OK)
-            goto done;
-        const struct frame_record *row = &reader->frames[next];
-        if (got.packet == row->packet && got.ordinal == row->ordinal)
-            LS_TRY(deliver(reader, request, segment, got.frame, &next));
-    }
+    st = decode_segment(reader, request, segment, reader->wanted, &next);
+    if (st == LS_EOF)
+        st = decode_segment(reader, request, segment, NULL, &next);
+    if (st == LS_EOF)
+        st = LS_FAIL(LS_DATA, "%s: frame %lld of '%.300s' cannot be decoded", request->place->path,
+                     (long long)request->numbers[next], name_of(request));
 done:
     return st;
 }

@@ -205,3 +205,16 @@ ls_status dataset_read_rows(void *records, uint8_t *rows, const struct dataset_p
 done:
     return st;
 }
+
+ls_status dataset_check_packet(const struct dataset_place *place,
+                               const struct packet_record *packet, uint64_t number)
+{
+    const struct video_record *video = &place->video;
+    uint64_t end = video->bytes_at + video->bytes_size;
+    uint64_t bytes = (uint64_t)packet->size + packet->side_size;
+    if (packet->offset < video->bytes_at || packet->offset > end || bytes > end - packet->offset ||
+        packet->size > INT32_MAX)
+        return LS_FAIL(LS_DATA, "%s: damaged: the row of packet %llu lies outside its video",
+                       place->path, (unsigned long long)(video->first_packet + number));
+    return LS_OK;
+}

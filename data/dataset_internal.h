@@ -38,4 +38,9 @@ ls_status dataset_read_rows(void *records, uint8_t *rows, const struct dataset_p
                             const struct table_layout *layout, uint64_t table_at, uint64_t first,
                             uint64_t count) LS_MUST_CHECK;
 
+/* Check that a packet's row, number `number` of the video, lies inside the video's bytes.  Local.
+ * Errors: LS_DATA. */
+ls_status dataset_check_packet(const struct dataset_place *place,
+                               const struct packet_record *packet, uint64_t number) LS_MUST_CHECK;
+
 #endif

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -19,21 +20,28 @@
 #include "data/part.h"
 #include "data/shard.h"
 
-static const double silence_limit_s = 120;
+/* A worker hangs when it gives no sign while it computes for so long, or at all for much longer.
+ * Waiting is counted by what the pack saw of it: a machine that stood still for an hour, as virtual
+ * ones do, is no reason to give files up. */
+static const double computing_limit_s = 120;
+static const double silence_limit_s = 1800;
+static const double step_limit_s = 1;
 static const double sign_every_s = 1;
 
 struct worker {
     pid_t pid;
     int socket;
     struct pool_task task;
-    int crashes; /* of its present task */
-    double heard_s;
+    int crashes;       /* of its present task */
+    double computed_s; /* its processor time when it was last heard */
+    double silence_s;  /* waited for it since */
 };
 
 struct pool {
     const struct pack_plan *plan;
     struct worker *workers;
     int count;
+    double waited_s; /* clock at the last wait */
 };
 
 /* ---- the worker's side ---- */
@@ -116,6 +124,28 @@ static _Noreturn void run_worker(const struct pack_plan *plan, int socket, pid_t
 
 /* ---- the pack's side ---- */
 
+static double processor_time_s(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec time = {0};
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) != 0)
+        return 0;
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void note_sign(struct worker *worker)
+{
+    worker->computed_s = processor_time_s(worker->pid);
+    worker->silence_s = 0;
+}
+
+static bool hangs(const struct worker *worker)
+{
+    return worker->task.kind == POOL_FILE &&
+           (worker->silence_s > silence_limit_s ||
+            processor_time_s(worker->pid) - worker->computed_s > computing_limit_s);
+}
+
 static ls_status start_worker(struct pool *pool, struct worker *worker)
 {
     int sockets[2];
@@ -138,7 +168,7 @@ static ls_status start_worker(struct pool *pool, struct worker *worker)
     (void)close(sockets[1]);
     worker->pid = pid;
     worker->socket = sockets[0];
-    worker->heard_s = clock_now_s();
+    note_sign(worker);
     return LS_OK;
 }
 
@@ -164,6 +194,7 @@ ls_status pool_open(struct pool **out, const struct pack_plan *plan, int jobs)
     struct pool *pool = NULL;
     LS_TRY(core_alloc(&pool, 1));
     pool->plan = plan;
+    pool->waited_s = clock_now_s();
     LS_TRY(core_alloc(&pool->workers, jobs));
     pool->count = jobs;
     for (int i = 0; i < jobs; i++)
@@ -208,7 +239,7 @@ bool pool_is_busy(const struct pool *pool)
 static ls_status give(struct worker *worker, struct pool_task task)
 {
     worker->task = task;
-    worker->heard_s = clock_now_s();
+    note_sign(worker);
     if (send(worker->socket, &task, sizeof task, MSG_NOSIGNAL) != sizeof task && errno != EPIPE)
         return LS_FAIL(LS_IO, "cannot talk to a worker process: %s", strerror(errno));
     return LS_OK;
@@ -246,7 +277,7 @@ static ls_status replace(struct pool *pool, struct worker *worker, struct pool_r
     out->task = task;
     if (silent)
         (void)snprintf(reason, sizeof reason, "decoding hangs: no progress for %.0f s",
-                       silence_limit_s);
+                       computing_limit_s);
     else
         (void)snprintf(reason, sizeof reason, "its worker process died twice (signal %d)", number);
     if (task.kind == POOL_SHARD) {
@@ -268,7 +299,7 @@ static ls_status hear(struct pool *pool, struct worker *worker, struct pool_resu
     ssize_t got = recv(worker->socket, &result, sizeof result, 0);
     if (got != sizeof result)
         return replace(pool, worker, out, false);
-    worker->heard_s = clock_now_s();
+    note_sign(worker);
     if (result.task.kind != POOL_NONE) {
         worker->task.kind = POOL_NONE;
         *out = result;
@@ -289,11 +320,15 @@ ls_status pool_wait(struct pool *pool, struct pool_result *out, double timeout_s
         goto done;
     }
     double now = clock_now_s();
+    double step = now - pool->waited_s < step_limit_s ? now - pool->waited_s : step_limit_s;
+    pool->waited_s = now;
+    for (int i = 0; i < pool->count; i++)
+        pool->workers[i].silence_s += step;
     for (int i = 0; i < pool->count && out->task.kind == POOL_NONE; i++) {
         struct worker *worker = &pool->workers[i];
         if (waits[i].revents != 0)
             LS_TRY(hear(pool, worker, out));
-        else if (worker->task.kind == POOL_FILE && now - worker->heard_s > silence_limit_s)
+        else if (hangs(worker))
             LS_TRY(replace(pool, worker, out, true));
     }
 done:

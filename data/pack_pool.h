@@ -37,8 +37,8 @@ bool pool_is_busy(const struct pool *pool);
 ls_status pool_start(struct pool *pool, struct pool_task task) LS_MUST_CHECK;
 
 /* Wait at most `timeout_s` for a result.  `out->task.kind` is POOL_NONE when there was none.  A
- * worker that dies is replaced: its file is tried once more and then skipped; so is one that gives
- * no sign of life for two minutes.  Local.  Errors: LS_IO. */
+ * worker that dies is replaced, its file tried once more and then skipped; one that hangs is
+ * replaced and its file skipped.  Local.  Errors: LS_IO. */
 ls_status pool_wait(struct pool *pool, struct pool_result *out, double timeout_s) LS_MUST_CHECK;
 
 #endif

@@ -11,205 +11,22 @@
 #include <string.h>
 
 #include "core/files.h"
-#include "core/hash.h"
 #include "data/av.h"
 #include "data/orientation.h"
-#include "data/part.h"
+#include "data/pack_work.h"
 #include "data/planes.h"
 #include "data/playback.h"
-#include "data/records.h"
 #include "data/side.h"
-#include "data/video.h"
 
-enum {
-    PACKETS_MAX = 1 << 22,
-    FRAMES_MAX = 1 << 22,
-    ALIVE_EVERY = 64,
-};
+enum { FRAMES_MAX = 1 << 22 };
 
 /* No file may decode to more pixels than this: 33,000 frames of 1080p and, beyond, what no real
  * encoder reaches (a still screen is above a byte for 65,536 pixels). */
 static const uint64_t pixels_free = (uint64_t)1 << 36;
 static const uint64_t pixels_per_byte = 65536;
 
-struct work {
-    const struct pack_source *source;
-    const struct prove_progress *progress;
-    struct part_writer *part;
-    ls_status part_status; /* a failure to write: the pack's own, not the source's */
-    struct video_record video;
-    struct record_blob blob;
-    struct packet_record *packets;
-    size_t packet_count, packet_room;
-    struct frame_record *frames;
-    size_t frame_count, frame_room;
-    struct record_blob carried; /* side data: the last new extradata */
-    struct hash_stream *hash;
-    uint64_t pixels;
-    int format; /* of the first frame */
-};
-
-static void stay_alive(const struct work *work, size_t count)
-{
-    if (count % ALIVE_EVERY == 0)
-        work->progress->alive(work->progress->context);
-}
-
-static ls_status write_bytes(struct work *work, const void *data, size_t size, uint64_t *at)
-{
-    ls_status st = part_writer_bytes(work->part, data, size, at);
-    work->part_status = st;
-    if (st == LS_OK)
-        hash_stream_add(work->hash, data, size);
-    return st;
-}
-
-/* The packet's side data, and on key packets the extradata in force: decoding may start here. */
-static ls_status collect_side_data(struct work *work, struct record_blob *out,
-                                   const AVPacket *packet)
-{
-    ls_status st = LS_OK;
-    uint32_t size;
-    size_t new_size = 0;
-    LS_TRY(side_encode(out, &size, packet->side_data, packet->side_data_elems));
-    const uint8_t *new_data = side_find(out->data, out->size, SIDE_NEW_EXTRADATA, &new_size);
-    if (new_data != NULL) {
-        work->carried.size = 0;
-        LS_TRY(side_add(&work->carried, SIDE_NEW_EXTRADATA, new_data, new_size));
-    } else if (work->carried.size > 0 && (packet->flags & AV_PKT_FLAG_KEY)) {
-        const uint8_t *carried =
-            side_find(work->carried.data, work->carried.size, SIDE_NEW_EXTRADATA, &new_size);
-        LS_TRY(side_add(out, SIDE_NEW_EXTRADATA, carried, new_size));
-    }
-done:
-    return st;
-}
-
-static ls_status store_packet(struct work *work, const AVPacket *packet)
-{
-    ls_status st = LS_OK;
-    struct record_blob side = {0};
-    uint64_t at;
-    if (work->packet_count == PACKETS_MAX) {
-        st = LS_FAIL(LS_DATA, "%s: more than %d packets", work->source->path, PACKETS_MAX);
-        goto done;
-    }
-    LS_TRY(collect_side_data(work, &side, packet));
-    LS_TRY(table_grow((void **)&work->packets, &work->packet_room, work->packet_count,
-                      sizeof *work->packets));
-    struct packet_record record = {
-        .pts = packet->pts,
-        .dts = packet->dts,
-        .duration = packet->duration,
-        .size = (uint32_t)packet->size,
-        .side_size = (uint32_t)side.size,
-        .flags = (packet->flags & AV_PKT_FLAG_KEY ? (uint32_t)PACKET_KEY : 0) |
-                 (packet->flags & AV_PKT_FLAG_CORRUPT ? (uint32_t)PACKET_CORRUPT : 0) |
-                 (packet->flags & AV_PKT_FLAG_DISCARD ? (uint32_t)PACKET_DISCARD : 0),
-    };
-    LS_TRY(write_bytes(work, packet->data, (size_t)packet->size, &record.offset));
-    LS_TRY(write_bytes(work, side.data, side.size, &at));
-    work->video.bytes_size += (uint64_t)packet->size + side.size;
-    work->packets[work->packet_count++] = record;
-    stay_alive(work, work->packet_count);
-done:
-    record_blob_close(&side);
-    return st;
-}
-
-static ls_status add_text(struct work *work, const char *text, uint64_t *at, uint64_t *size)
-{
-    return record_blob_add(&work->blob, text, strlen(text), at, size);
-}
-
-static void copy_parameters(struct video_record *out, const AVCodecParameters *from)
-{
-    out->codec_id = (uint32_t)from->codec_id;
-    out->codec_tag = from->codec_tag;
-    out->coded_format = from->format;
-    out->bit_rate = from->bit_rate;
-    out->bits_per_coded_sample = from->bits_per_coded_sample;
-    out->bits_per_raw_sample = from->bits_per_raw_sample;
-    out->profile = from->profile;
-    out->level = from->level;
-    out->coded_width = from->width;
-    out->coded_height = from->height;
-    out->sample_aspect_num = from->sample_aspect_ratio.num;
-    out->sample_aspect_den = from->sample_aspect_ratio.den;
-    out->field_order = (int32_t)from->field_order;
-    out->color_range = (int32_t)from->color_range;
-    out->color_primaries = (int32_t)from->color_primaries;
-    out->color_transfer = (int32_t)from->color_trc;
-    out->color_space = (int32_t)from->color_space;
-    out->chroma_location = (int32_t)from->chroma_location;
-    out->video_delay = from->video_delay;
-}
-
-static ls_status describe_stream(struct work *work, const struct video_stream *stream)
-{
-    ls_status st = LS_OK;
-    struct video_record *video = &work->video;
-    const AVCodecParameters *parameters = stream->parameters;
-    struct record_blob side = {0};
-    uint32_t size;
-    LS_TRY(add_text(work, stream->container, &video->container_at, &video->container_size));
-    LS_TRY(add_text(work, avcodec_get_name(parameters->codec_id), &video->codec_at,
-                    &video->codec_size));
-    LS_TRY(record_blob_add(&work->blob, parameters->extradata, (size_t)parameters->extradata_size,
-                           &video->extradata_at, &video->extradata_size));
-    LS_TRY(side_encode(&side, &size, stream->side_data, stream->side_data_count));
-    LS_TRY(record_blob_add(&work->blob, side.data, side.size, &video->side_data_at,
-                           &video->side_data_size));
-    copy_parameters(video, parameters);
-    video->start_time = stream->start_time;
-    video->duration = stream->duration;
-    video->time_base_num = stream->time_base.num;
-    video->time_base_den = stream->time_base.den;
-    video->average_rate_num = stream->average_rate.num;
-    video->average_rate_den = stream->average_rate.den;
-    video->real_rate_num = stream->real_rate.num;
-    video->real_rate_den = stream->real_rate.den;
-    if (video->time_base_num <= 0 || video->time_base_den <= 0)
-        st = LS_FAIL(LS_DATA, "%s: no time base", work->source->path);
-done:
-    record_blob_close(&side);
-    return st;
-}
-
-static ls_status read_source(struct work *work)
-{
-    ls_status st = LS_OK;
-    struct video *video = NULL;
-    AVPacket *packet = av_packet_alloc();
-    if (packet == NULL) {
-        st = LS_FAIL(LS_NOMEM, "out of memory for a packet");
-        goto done;
-    }
-    LS_TRY(video_open(&video, work->source->path));
-    struct video_stream stream = video_stream(video);
-    LS_TRY(describe_stream(work, &stream));
-    for (;;) {
-        st = video_read(video, packet);
-        if (st == LS_EOF)
-            break;
-        if (st != LS_OK)
-            goto done;
-        LS_TRY(store_packet(work, packet));
-        av_packet_unref(packet);
-    }
-    st = LS_OK;
-    if (video_damaged(video))
-        work->video.flags |= VIDEO_SOURCE_DAMAGED;
-    if (work->packet_count == 0)
-        st = LS_FAIL(LS_DATA, "%s: the video stream is empty", work->source->path);
-done:
-    av_packet_free(&packet);
-    video_close(&video);
-    return st;
-}
-
 /* The shown size, format and orientation are those of the first frame. */
-static void describe_first_frame(struct work *work, const AVFrame *frame)
+static void describe_first_frame(struct pack_work *work, const AVFrame *frame)
 {
     struct video_record *video = &work->video;
     const AVPixFmtDescriptor *descriptor = av_pix_fmt_desc_get(frame->format);
@@ -237,7 +54,7 @@ static void describe_first_frame(struct work *work, const AVFrame *frame)
     work->format = frame->format;
 }
 
-static ls_status spend_budget(struct work *work, const AVFrame *frame)
+static ls_status spend_budget(struct pack_work *work, const AVFrame *frame)
 {
     work->pixels += (uint64_t)frame->width * (uint64_t)frame->height;
     if (work->frame_count == FRAMES_MAX)
@@ -248,7 +65,7 @@ static ls_status spend_budget(struct work *work, const AVFrame *frame)
     return LS_OK;
 }
 
-static ls_status store_frame(struct work *work, const struct playback_frame *got)
+static ls_status store_frame(struct pack_work *work, const struct playback_frame *got)
 {
     ls_status st = LS_OK;
     const AVFrame *frame = got->frame;
@@ -278,12 +95,13 @@ static ls_status store_frame(struct work *work, const struct playback_frame *got
     LS_TRY(table_grow((void **)&work->frames, &work->frame_room, work->frame_count,
                       sizeof *work->frames));
     work->frames[work->frame_count++] = record;
-    stay_alive(work, work->frame_count);
+    if (work->frame_count % PACK_ALIVE_EVERY == 0)
+        work->progress->alive(work->progress->context);
 done:
     return st;
 }
 
-static ls_status decode_all(struct work *work, struct playback *playback,
+static ls_status decode_all(struct pack_work *work, struct playback *playback,
                             const struct playback_source *source)
 {
     ls_status st = LS_OK;
@@ -325,7 +143,7 @@ static int64_t usual_step(const struct video_record *video)
 
 /* Times grow from frame to frame, as presentation order says; what is missing or goes back is
  * estimated and marked. */
-static void settle_times(struct work *work)
+static void settle_times(struct pack_work *work)
 {
     struct video_record *video = &work->video;
     int64_t step = usual_step(video);
@@ -351,7 +169,7 @@ static void settle_times(struct work *work)
         video->flags |= VIDEO_VARIABLE_RATE;
 }
 
-static double average_fps(const struct work *work)
+static double average_fps(const struct pack_work *work)
 {
     const struct video_record *video = &work->video;
     if (video->average_rate_num > 0 && video->average_rate_den > 0)
@@ -366,7 +184,7 @@ static double average_fps(const struct work *work)
     return 0;
 }
 
-static ls_status finish_records(struct work *work)
+static ls_status finish_records(struct pack_work *work)
 {
     ls_status st = LS_OK;
     struct video_record *video = &work->video;
@@ -384,15 +202,20 @@ static ls_status finish_records(struct work *work)
     if (work->frame_count == 1)
         video->flags |= VIDEO_STILL;
     for (size_t n = 0; n < work->frame_count; n++)
+        video->access_packets += work->frames[n].last - work->frames[n].start + 1;
+    video->access_packets /= (double)work->frame_count;
+    for (size_t n = 0; n < work->frame_count; n++)
         work->frames[n].check = record_frame_check(&work->frames[n]);
-    LS_TRY(add_text(work, format != NULL ? format : "unknown", &video->format_at,
-                    &video->format_size));
+    if (format == NULL)
+        format = "unknown";
+    LS_TRY(record_blob_add(&work->blob, format, strlen(format), &video->format_at,
+                           &video->format_size));
 done:
     return st;
 }
 
 /* Checks of packets: their bytes are read back once. */
-static ls_status check_packets(struct work *work, int file)
+static ls_status check_packets(struct pack_work *work, int file)
 {
     ls_status st = LS_OK;
     uint8_t *data = NULL;
@@ -414,7 +237,7 @@ done:
     return st;
 }
 
-static ls_status analyse(struct work *work)
+static ls_status analyse(struct pack_work *work)
 {
     ls_status st = LS_OK;
     struct playback *playback = NULL;
@@ -422,7 +245,7 @@ static ls_status analyse(struct work *work)
     const char *name = work->source->name;
     int file;
     LS_TRY(record_blob_add(&work->blob, name, strlen(name), &video->name_at, &video->name_size));
-    LS_TRY(read_source(work));
+    LS_TRY(pack_read(work));
     st = part_writer_file(work->part, &file);
     work->part_status = st;
     if (st != LS_OK)
@@ -441,6 +264,9 @@ static ls_status analyse(struct work *work)
     LS_TRY(decode_all(work, playback, &source));
     LS_TRY(
         prove_starts(playback, &source, work->frames, (uint32_t)work->frame_count, work->progress));
+    if (video->bad_frames == 0 && video->decode_errors == 0)
+        LS_TRY(prove_skippable(playback, &source, work->packets, work->frames,
+                               (uint32_t)work->frame_count, work->progress));
     LS_TRY(check_packets(work, file));
     LS_TRY(finish_records(work));
 done:
@@ -448,7 +274,7 @@ done:
     return st;
 }
 
-static void close_work(struct work *work)
+static void close_work(struct pack_work *work)
 {
     part_writer_close(&work->part);
     record_blob_close(&work->blob);
@@ -481,7 +307,7 @@ ls_status pack_video(bool *skipped, const char *part_path, const struct pack_sou
                      const struct prove_progress *progress)
 {
     ls_status st = LS_OK;
-    struct work work = {.source = source, .progress = progress, .part_status = LS_OK};
+    struct pack_work work = {.source = source, .progress = progress, .part_status = LS_OK};
     *skipped = false;
     LS_TRY(part_writer_open(&work.part, part_path));
     LS_TRY(hash_stream_open(&work.hash));

@@ -176,6 +176,11 @@ done:
     return st;
 }
 
+void playback_pass_unreferenced(struct playback *playback)
+{
+    playback->decoder->skip_frame = AVDISCARD_NONREF;
+}
+
 /* Bytes [at, at + size) of the file: from the window, or by one pread that takes all packets up to
  * `last` along, as far as the window reaches. */
 static ls_status read_window(struct playback *playback, const uint8_t **out, uint64_t at,

@@ -44,6 +44,10 @@ void playback_source(struct playback *playback, const struct playback_source *so
  * FFmpeg has no such decoder or refuses the parameters; LS_NOMEM. */
 ls_status playback_start(struct playback *playback, uint32_t packet) LS_MUST_CHECK;
 
+/* After playback_start: let the decoder pass over frames that it knows no other frame needs.  Which
+ * ones come out then tells which packets may be left out.  Local. */
+void playback_pass_unreferenced(struct playback *playback);
+
 /* The next shown frame, feeding packets up to and including `last`; behind the video's last packet
  * the decoder is drained.  LS_EOF when that gives no more.  Packets that fail to decode are counted
  * and passed over, as players do.  `wanted` (borrowed, may be NULL) says by packet number, from

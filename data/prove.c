@@ -21,6 +21,7 @@ struct proof {
     uint32_t *by_packet;       /* frame numbers by (packet, ordinal) */
     uint8_t *tries;            /* failed runs; PROVEN when done */
     uint64_t budget;           /* frames that may still be decoded */
+    const struct prove_progress *progress;
 };
 enum { PROVEN = 255 };
 
@@ -105,6 +106,7 @@ static ls_status run_from(struct proof *proof, uint32_t start, uint32_t limit)
         if (st != LS_OK)
             break;
         proof->budget--;
+        proof->progress->alive(proof->progress->context);
         uint32_t n = find_frame(proof, got.packet, got.ordinal);
         if (n == proof->frame_count)
             continue;
@@ -133,6 +135,7 @@ ls_status prove_starts(struct playback *playback, const struct playback_source *
         .source = source,
         .frames = frames,
         .frame_count = frame_count,
+        .progress = progress,
         .budget = (uint64_t)BUDGET_FACTOR * frame_count + BUDGET_EXTRA,
     };
     uint32_t scan = frame_count;
@@ -144,7 +147,6 @@ ls_status prove_starts(struct playback *playback, const struct playback_source *
         uint32_t limit = last_unproven(&proof, &scan, start);
         if (limit < frame_count)
             LS_TRY(run_from(&proof, start, limit));
-        progress->alive(progress->context);
     }
 done:
     free(proof.first_of_packet);

@@ -12,7 +12,7 @@
 #include "data/playback.h"
 #include "data/records.h"
 
-/* Called now and then during long work. */
+/* Called after every frame that is decoded for a proof. */
 struct prove_progress {
     void (*alive)(void *context);
     void *context;
@@ -26,5 +26,15 @@ struct prove_progress {
 ls_status prove_starts(struct playback *playback, const struct playback_source *source,
                        struct frame_record *frames, uint32_t frame_count,
                        const struct prove_progress *progress) LS_MUST_CHECK;
+
+/* Set PACKET_SKIPPABLE on the packets of frames that no other frame needs, when leaving all of them
+ * out is shown to change no other frame; `packets` are the source's own.  Only for codecs where
+ * such a packet carries no other state, and for videos that decode without errors.
+ *
+ * Local.  Errors: as above. */
+ls_status prove_skippable(struct playback *playback, const struct playback_source *source,
+                          struct packet_record *packets, const struct frame_record *frames,
+                          uint32_t frame_count,
+                          const struct prove_progress *progress) LS_MUST_CHECK;
 
 #endif

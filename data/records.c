@@ -57,6 +57,7 @@ static const struct table_column video_columns[] = {
     VIDEO(bad_frames, TABLE_U64),
     VIDEO(decode_errors, TABLE_U64),
     VIDEO(average_fps, TABLE_F64),
+    VIDEO(access_packets, TABLE_F64),
     VIDEO(time_base_num, TABLE_I32),
     VIDEO(time_base_den, TABLE_I32),
     VIDEO(average_rate_num, TABLE_I32),

@@ -19,7 +19,7 @@ enum {
     RECORD_FORMAT_VERSION = 1,
     PACKET_ROW_BYTES = 48,
     FRAME_ROW_BYTES = 48,
-    VIDEO_ROW_BYTES = 352,
+    VIDEO_ROW_BYTES = 360,
     SKIPPED_ROW_BYTES = 48,
     SHARD_ROW_BYTES = 120,
 };
@@ -89,6 +89,7 @@ struct video_record {
     int64_t bit_rate;
     uint64_t bad_frames, decode_errors;
     double average_fps;
+    double access_packets; /* packets to decode for one frame, mean over all frames */
     int32_t time_base_num, time_base_den;
     int32_t average_rate_num, average_rate_den; /* as the container says */
     int32_t real_rate_num, real_rate_den;       /* lowest rate that represents all times */

@@ -1,0 +1,151 @@
+/* `lockstep pack`: the command line of data/pack.h, its progress and its summary. */
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "data/pack.h"
+#include "launcher/commands.h"
+
+enum { BAR_CELLS = 28 };
+
+static const double bar_every_s = 0.2;
+static const double line_every_s = 10;
+
+struct pack_command {
+    struct option_list inputs;
+    const char *output;
+    int64_t jobs;
+    int64_t shard_mb;
+};
+
+struct pack_display {
+    bool terminal;
+    double next_s; /* of the elapsed time */
+};
+
+/* "3:07" or "1:02:45". */
+static void time_text(char *out, size_t bytes, double seconds)
+{
+    long long s = seconds > 0 ? (long long)seconds : 0;
+    if (s >= 3600)
+        (void)snprintf(out, bytes, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+    else
+        (void)snprintf(out, bytes, "%lld:%02lld", s / 60, s % 60);
+}
+
+static void show_progress(void *context, const struct pack_progress *p)
+{
+    struct pack_display *display = context;
+    char left[32];
+    char elsewhere[64] = "";
+    double share = p->bytes > 0 ? (double)p->bytes_done / (double)p->bytes : 0;
+    double rate = p->elapsed_s > 0 ? (double)p->bytes_done / p->elapsed_s : 0;
+    double left_s = rate > 0 ? (double)(p->bytes - p->bytes_done) / rate : 0;
+    if (p->elapsed_s < display->next_s)
+        return;
+    display->next_s = p->elapsed_s + (display->terminal ? bar_every_s : line_every_s);
+    time_text(left, sizeof left, left_s);
+    if (p->shards_elsewhere > 0)
+        (void)snprintf(elsewhere, sizeof elsewhere, ", %" PRId64 " shards in other packs",
+                       p->shards_elsewhere);
+    if (!display->terminal) {
+        (void)fprintf(stderr,
+                      "packing: %" PRId64 " of %" PRId64 " files, %" PRId64
+                      " skipped, %.1f MB/s, %s left%s\n",
+                      p->files_done, p->files, p->skipped, rate * 1e-6, left, elsewhere);
+        return;
+    }
+    char bar[BAR_CELLS + 1];
+    for (int i = 0; i < BAR_CELLS; i++)
+        bar[i] = i < (int)(share * BAR_CELLS) ? '#' : '.';
+    bar[BAR_CELLS] = '\0';
+    (void)fprintf(stderr,
+                  "\r[%s] %" PRId64 "/%" PRId64 " files, %" PRId64
+                  " skipped, %.1f MB/s, %s left%s\033[K",
+                  bar, p->files_done, p->files, p->skipped, rate * 1e-6, left, elsewhere);
+}
+
+static void print_summary(const struct pack_command *command, const struct pack_summary *s)
+{
+    (void)printf("%s: %" PRId64 " videos, %" PRId64 " frames, %.1f MB in %" PRId64 " shard%s\n",
+                 command->output, s->videos, s->frames, (double)s->bytes * 1e-6, s->shards,
+                 s->shards == 1 ? "" : "s");
+    if (s->new_videos + s->new_skipped < s->videos + s->skipped)
+        (void)printf("%" PRId64 " of them new, the others were there already\n", s->new_videos);
+    if (s->skipped + s->duplicates > 0)
+        (void)printf("%" PRId64 " files skipped: %s/%s says why\n", s->skipped + s->duplicates,
+                     command->output, PACK_REPORT_NAME);
+}
+
+static ls_status run_pack(const void *given)
+{
+    const struct pack_command *command = given;
+    struct pack_display display = {.terminal = isatty(STDERR_FILENO) != 0};
+    struct pack_summary summary = {0};
+    if (command->output == NULL)
+        return LS_FAIL(LS_USAGE, "pack: where to? give the dataset's folder by -o DATASET");
+    display.next_s = display.terminal ? bar_every_s : line_every_s;
+    ls_status st = pack_run(&summary, &(struct pack_options){
+                                          .inputs = command->inputs.values,
+                                          .input_count = command->inputs.count,
+                                          .output = command->output,
+                                          .jobs = (int)command->jobs,
+                                          .shard_bytes = (uint64_t)command->shard_mb << 20,
+                                          .progress = show_progress,
+                                          .context = &display,
+                                      });
+    if (display.terminal)
+        (void)fprintf(stderr, "\r\033[K");
+    if (st == LS_OK)
+        print_summary(command, &summary);
+    return st;
+}
+
+static const struct option pack_table[] = {
+    {.name = "output",
+     .letter = 'o',
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct pack_command, output),
+     .word = "DATASET",
+     .help = "The dataset's folder. One that exists is gone on with: what its shards hold is not "
+             "packed again."},
+    {.name = "jobs",
+     .letter = 'j',
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct pack_command, jobs),
+     .word = "N",
+     .initial = "0",
+     .low = 0,
+     .high = 1024,
+     .help = "Worker processes; 0: one a processor."},
+    {.name = "shard-mb",
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct pack_command, shard_mb),
+     .word = "N",
+     .initial = "1024",
+     .low = 1,
+     .high = 1 << 20,
+     .help = "Size of a shard, in MiB of source files."},
+};
+
+const struct command command_pack = {
+    .name = "pack",
+    .arguments = "LIST.csv|DIR|FILE...",
+    .summary = "videos and images into a sharded HDF5 dataset",
+    .details =
+        "Packs video files and images into DATASET: a folder (all files below it), a list with a "
+        "line `path label` for each file (names ending in .csv or .txt), or single files. "
+        "Compressed packets are copied, never encoded again. Files that cannot be used are "
+        "skipped, "
+        "and DATASET/" PACK_REPORT_NAME " says why; that is no failure unless nothing at all could "
+        "be packed (exit code 11). The command can be stopped at any moment and given again, and "
+        "given on many machines at once: nothing is packed twice.",
+    .arguments_least = 1,
+    .arguments_most = -1,
+    .arguments_offset = offsetof(struct pack_command, inputs),
+    .options = pack_table,
+    .option_count = sizeof pack_table / sizeof pack_table[0],
+    .bytes = sizeof(struct pack_command),
+    .run = run_pack,
+};

@@ -22,9 +22,10 @@ ls_status loader_check(const struct config *config)
     if (config->data_aug.motion_shift)
         missing = "data_aug.motion_shift: true";
     if (config->data_aug.reprob > 0.0)
-        missing = "data_aug.reprob above 0";
+        missing = "data_aug.reprob: above 0";
     if (missing != NULL)
-        return LS_FAIL(LS_USAGE, "%s is not supported by this loader", missing);
+        return LS_FAIL(LS_USAGE, "%s: %s is not supported by the loader",
+                       config->source != NULL ? config->source : "config", missing);
     if (data->dataset_count < 1 || data->batch_size < 1 || config->mask_count < 1)
         return LS_FAIL(LS_USAGE, "a loader needs a dataset, a batch_size and a mask group");
     for (int d = 0; d < data->dataset_count; d++)

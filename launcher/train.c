@@ -10,6 +10,7 @@
 #include "core/config.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "data/loader.h"
 #include "launcher/commands.h"
 #include "launcher/config_changes.h"
 #include "launcher/processes.h"
@@ -47,6 +48,7 @@ static ls_status open_config(struct config **out, const struct train_options *op
         overrides[count++] = threads;
     }
     LS_TRY(config_open(out, options->paths.values[0], overrides, count));
+    LS_TRY(loader_check(*out));
 done:
     free(overrides);
     free(device);

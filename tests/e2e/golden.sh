@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The model holds the golden files in float32, on 1 to 3 threads, with 1 and 2 workers, with and
-# without activation checkpointing; and build/golden says so when a number is off.
+# The model holds the golden files in float32, on 1 to 3 threads, with 1 and 2 workers, with and without activation
+# checkpointing, on every instruction set, and in bfloat16 where there are products for it; and build/golden says so
+# when a number is off.
 # asan too
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -20,6 +21,16 @@ for options in "--threads 1" "--threads 2" "--threads 3" "--workers 2" "--checkp
     [ "$(grep -c ' 0 missed' "$WORK/log")" = ${#files[@]} ] || fail "$options: $(cat "$WORK/log")"
     sed "s/^/  $options  /" "$WORK/log"
 done
+
+for isa in SSE41 AVX2 AVX512_CORE; do
+    DNNL_MAX_CPU_ISA=$isa "$golden" "${files[@]}" --quiet >"$WORK/log" 2>"$WORK/errors" ||
+        fail "$isa: $(cat "$WORK/errors" "$WORK/log")"
+done
+if "$golden" "${files[@]}" --quiet --dtype bfloat16 >"$WORK/log" 2>"$WORK/errors"; then
+    sed "s/^/  bfloat16  /" "$WORK/log"
+else
+    grep -q 'no bf16 products' "$WORK/errors" || fail "bfloat16: $(cat "$WORK/errors" "$WORK/log")"
+fi
 
 "$golden" tests/golden/probe.h5 >/dev/null 2>"$WORK/errors"
 [ $? = 2 ] || fail "a file of another kind: $(cat "$WORK/errors")"

@@ -2,7 +2,6 @@
 #include <cJSON.h>
 #include <inttypes.h>
 #include <libgen.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "core/run.h"
 #include "launcher/commands.h"
 #include "launcher/json.h"
+#include "launcher/page.h"
 #include "launcher/run_folder.h"
 
 static bool has_file(const char *folder, const char *name)
@@ -63,23 +63,12 @@ static ls_status no_videos(const char *path, const struct inspect_options *optio
     return LS_FAIL(LS_USAGE, "%s: --video and --framemd5 are for datasets", path);
 }
 
-static void print_row(const char *label, const char *format, ...) LS_PRINTF(2, 3);
-static void print_row(const char *label, const char *format, ...)
-{
-    va_list arguments;
-    (void)printf("%-14s ", label);
-    va_start(arguments, format);
-    (void)vprintf(format, arguments);
-    va_end(arguments);
-    (void)putchar('\n');
-}
-
 static void print_digest(const struct checkpoint_info *info)
 {
     char digest[HASH_TEXT_BYTES];
     hash_text(digest, info->digest);
-    print_row("step", "%" PRId64, info->step);
-    print_row("digest", "%s", digest);
+    page_row("step", "%" PRId64, info->step);
+    page_row("digest", "%s", digest);
 }
 
 /* "threads 2, isa avx512": the facts' plain values. */
@@ -91,7 +80,7 @@ static void print_facts(const char *facts_json)
     cJSON_ArrayForEach(item, facts)
     {
         char *text = cJSON_IsString(item) ? NULL : cJSON_PrintUnformatted(item);
-        print_row(label, "%s %s", item->string, text != NULL ? text : cJSON_GetStringValue(item));
+        page_row(label, "%s %s", item->string, text != NULL ? text : cJSON_GetStringValue(item));
         free(text);
         label = "";
     }
@@ -103,16 +92,16 @@ static void print_checkpoint(const struct checkpoint_info *info)
     int64_t elements = 0;
     for (int i = 0; i < info->parameter_count; i++)
         elements += info->parameters[i].count;
-    print_row("checkpoint", "%s", info->path);
+    page_row("checkpoint", "%s", info->path);
     print_digest(info);
-    print_row("start", "%" PRId64 " of the run", info->run_epoch);
-    print_row("shards", "%d, %.1f MB", info->shard_count, (double)info->bytes * 1e-6);
+    page_row("start", "%" PRId64 " of the run", info->run_epoch);
+    page_row("shards", "%d, %.1f MB", info->shard_count, (double)info->bytes * 1e-6);
     for (int a = 0; a < info->array_count; a++)
-        print_row(a == 0 ? "arrays" : "", "%s, %" PRId64 " float32", info->arrays[a].name,
-                  info->arrays[a].total);
-    print_row("parameters", "%" PRId64 " in %d tensors", elements, info->parameter_count);
+        page_row(a == 0 ? "arrays" : "", "%s, %" PRId64 " float32", info->arrays[a].name,
+                 info->arrays[a].total);
+    page_row("parameters", "%" PRId64 " in %d tensors", elements, info->parameter_count);
     if (info->skipped_count > 0)
-        print_row("skipped draws", "%d", info->skipped_count);
+        page_row("skipped draws", "%d", info->skipped_count);
     print_facts(info->facts_json);
     (void)printf("\n`--json` also lists shards, parameters and the config.\n");
 }
@@ -223,12 +212,12 @@ static ls_status inspect_shard(const char *path, const struct inspect_options *o
         LS_TRY(print_checkpoint_json(c));
         goto done;
     }
-    print_row("shard", "%d of %d, %.1f MB", shard, info->shard_count,
-              (double)checkpoint_shards(c)[shard].bytes * 1e-6);
+    page_row("shard", "%d of %d, %.1f MB", shard, info->shard_count,
+             (double)checkpoint_shards(c)[shard].bytes * 1e-6);
     for (int a = 0; a < info->array_count; a++) {
         const struct checkpoint_extent *extent = &checkpoint_shards(c)[shard].extents[a];
-        print_row("", "%s: %" PRId64 " elements from %" PRId64, info->arrays[a].name, extent->count,
-                  extent->offset);
+        page_row("", "%s: %" PRId64 " elements from %" PRId64, info->arrays[a].name, extent->count,
+                 extent->offset);
     }
     print_checkpoint(info);
 done:
@@ -286,11 +275,11 @@ static ls_status inspect_run(const char *path, const struct inspect_options *opt
         LS_TRY(json_print(&root));
         goto done;
     }
-    print_row("run", "%s", path);
-    print_row("starts", "%" PRId64, starts);
-    print_row("in use by", "%s", owner != NULL ? owner : "nobody");
+    page_row("run", "%s", path);
+    page_row("starts", "%" PRId64, starts);
+    page_row("in use by", "%s", owner != NULL ? owner : "nobody");
     if (c == NULL)
-        print_row("checkpoint", "none yet");
+        page_row("checkpoint", "none yet");
     else
         print_checkpoint(checkpoint_info(c));
 done:

@@ -10,6 +10,7 @@ struct inspect_options {
     bool json;
     const char *video; /* one video of a dataset */
     bool framemd5;     /* of that video: an MD5 of each shown frame */
+    bool random;       /* of these: every frame read by itself */
 };
 
 struct verify_options {
@@ -28,6 +29,8 @@ struct path_kind {
     ls_status (*verify)(const char *path, const struct verify_options *options);
 };
 
+extern const struct path_kind path_kind_dataset;          /* its folder */
+extern const struct path_kind path_kind_dataset_shard;    /* shard-00000.h5 */
 extern const struct path_kind path_kind_checkpoint;       /* its folder, or `latest` */
 extern const struct path_kind path_kind_checkpoint_shard; /* shard-0000-of-0002.h5 */
 extern const struct path_kind path_kind_run;              /* a run folder */

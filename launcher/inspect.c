@@ -7,8 +7,9 @@
 #include "launcher/commands.h"
 
 /* Asked in this order. */
-static const struct path_kind *const kinds[] = {&path_kind_checkpoint, &path_kind_checkpoint_shard,
-                                                &path_kind_run, &path_kind_config};
+static const struct path_kind *const kinds[] = {&path_kind_dataset,    &path_kind_dataset_shard,
+                                                &path_kind_checkpoint, &path_kind_checkpoint_shard,
+                                                &path_kind_run,        &path_kind_config};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 static ls_status find_kind(const struct path_kind **out, const char *path)
@@ -62,6 +63,10 @@ static const struct option inspect_table[] = {
      .offset = offsetof(struct inspect_options, framemd5),
      .help = "With --video: the MD5 of each shown frame's planes, one line a frame, as ffmpeg's "
              "framemd5 prints it."},
+    {.name = "random",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct inspect_options, random),
+     .help = "With --framemd5: read every frame by itself, as a loader does."},
 };
 
 const struct command command_inspect = {

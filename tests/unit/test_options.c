@@ -67,14 +67,14 @@ static const struct command command = {
     .bytes = sizeof(struct sample),
 };
 
-enum { WORDS_MAX = 16 };
+enum { WORDS_MAX = 16, LINE_BYTES = 256 };
 
 /* Cuts `line` at spaces and parses the words; the buffers must outlive the result. */
 static ls_status parse(struct sample **out, bool *help, char *buffer, const char *line)
 {
     static char *words[WORDS_MAX];
     int count = 0;
-    (void)strcpy(buffer, line);
+    (void)snprintf(buffer, LINE_BYTES, "%s", line);
     for (char *word = strtok(buffer, " "); word != NULL; word = strtok(NULL, " "))
         words[count++] = word;
     return options_parse((void **)out, help, &command, count, words);
@@ -91,7 +91,7 @@ static void all_spellings_fill_the_same(void **unused)
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         struct sample *sample = NULL;
         bool help = true;
-        char buffer[256];
+        char buffer[LINE_BYTES];
         assert_int_equal(parse(&sample, &help, buffer, lines[i]), LS_OK);
         assert_false(help);
         assert_true(sample->json);
@@ -113,7 +113,7 @@ static void defaults_hold_where_nothing_is_given(void **unused)
     (void)unused;
     struct sample *sample = NULL;
     bool help = true;
-    char buffer[256];
+    char buffer[LINE_BYTES];
     assert_int_equal(parse(&sample, &help, buffer, "--fresh a --fresh"), LS_OK);
     assert_false(sample->json);
     assert_int_equal(sample->fresh, 2);
@@ -129,7 +129,7 @@ static void words_after_two_dashes_and_a_single_dash_are_no_options(void **unuse
     (void)unused;
     struct sample *sample = NULL;
     bool help = true;
-    char buffer[256];
+    char buffer[LINE_BYTES];
     assert_int_equal(parse(&sample, &help, buffer, "- -- --json"), LS_OK);
     assert_false(sample->json);
     assert_string_equal(sample->paths.values[0], "-");
@@ -168,7 +168,7 @@ static void mistakes_are_told_in_one_line(void **unused)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct sample *sample = NULL;
         bool help = false;
-        char buffer[256];
+        char buffer[LINE_BYTES];
         assert_int_equal(parse(&sample, &help, buffer, cases[i].line), LS_USAGE);
         assert_null(sample);
         assert_string_equal(status_message(), cases[i].message);
@@ -182,7 +182,7 @@ static void help_is_found_among_mistakes(void **unused)
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         struct sample *sample = NULL;
         bool help = false;
-        char buffer[256];
+        char buffer[LINE_BYTES];
         assert_int_equal(parse(&sample, &help, buffer, lines[i]), LS_OK);
         assert_true(help);
         options_free((void **)&sample, &command);

@@ -127,7 +127,8 @@ static void take_line(struct relay *relay)
             end_frame(relay);
         return;
     }
-    if (strncmp(line, "mpirun: Forwarding signal", 25) == 0)
+    if (strncmp(line, "mpirun: Forwarding signal", 25) == 0 ||
+        strstr(line, "] ORTE_ERROR_LOG: ") != NULL) /* about its own notices, when ranks abort */
         return;
     if (ours && strncmp(line + 20, " level=error", 12) == 0) {
         if (relay->error[0] == '\0')

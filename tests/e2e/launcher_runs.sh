@@ -1,0 +1,148 @@
+#!/bin/bash
+# timeout: 240
+# What can go wrong while a run lives: damaged checkpoints, a full disk, a killed worker, a killed
+# launcher, a changed config.  Each ends in one line with its exit code, or goes on, and the last
+# good checkpoint is intact.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+lockstep=$BUILD/lockstep
+need_program "$lockstep"
+need_program "$BUILD/lockstep-worker"
+need_program "$BUILD/tools/motion_videos"
+"$BUILD/tools/motion_videos" -o "$WORK/videos" --count 16 --seed 1 >"$WORK/log" 2>&1 ||
+    fail "motion_videos: $(tail -1 "$WORK/log")"
+
+# train NAME [OPTION...]: 12 steps of a small model, saved every 4; output in NAME.log.
+train() {
+    local name=$1
+    shift
+    timeout -k 10 100 "$lockstep" train configs/demo.yaml -n 2 --set "folder=$WORK/$name" \
+        --set "data.datasets=[$WORK/videos/LIST.csv]" --set "data.packed_folder=$WORK/packed" \
+        --set optimization.steps=12 --set optimization.warmup_steps=2 --set meta.save_freq_steps=4 \
+        --set meta.eval_freq=6 --set model.depth=2 "$@" >"$WORK/$name.log" 2>&1
+}
+
+# ends CODE NAME [OPTION...]: the run ends with CODE, and with one line where that is a failure.
+ends() {
+    local code=$1 name=$2 got=0
+    shift
+    train "$@" || got=$?
+    [ "$got" = "$code" ] || fail "$name: exit code $got, not $code: $(tail -2 "$WORK/$name.log")"
+    case $code in
+    0 | 75) [ "$(grep -c '^lockstep: ' "$WORK/$name.log")" = 0 ] || fail "$name: $(grep '^lockstep: ' "$WORK/$name.log")" ;;
+    *) [ "$(grep -c '^lockstep: ' "$WORK/$name.log")" = 1 ] || fail "$name: not one line: $(tail -3 "$WORK/$name.log")" ;;
+    esac
+}
+says() { # NAME PATTERN
+    grep -q -e "$2" "$WORK/$1.log" || fail "$1: does not say '$2': $(tail -3 "$WORK/$1.log")"
+}
+shard() { echo "$WORK/$1/checkpoints/step-0000000$2/shard-0001-of-0002.h5"; }
+field() { # NAME FIELD: of the newest checkpoint
+    "$lockstep" inspect "$WORK/$1/checkpoints/latest" --json | sed -n "s/.*\"$2\":\"*\([0-9a-f]*\).*/\1/p"
+}
+flip() { # FILE OFFSET: the byte there becomes another
+    local byte
+    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+    printf '%b' "$(printf '\\x%02x' $((byte ^ 4)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# wait_for NAME TEXT: until it stands in the run's log.
+wait_for() {
+    for _ in $(seq 600); do
+        grep -q -e "$2" "$WORK/$1.log" 2>/dev/null && return
+        sleep 0.05
+    done
+    fail "$1: '$2' did not come: $(tail -2 "$WORK/$1.log")"
+}
+workers_of() { pgrep -f "^[^ ]*lockstep-worker $WORK/$1 "; }
+
+# The reference, and its state taken up after damage: the same end.
+ends 0 whole
+digest=$(field whole digest)
+[ "${#digest}" = 32 ] || fail "whole: no digest: '$digest'"
+"$lockstep" verify "$WORK/whole" >"$WORK/log" 2>&1 || fail "whole: does not verify: $(head -1 "$WORK/log")"
+
+ends 75 damaged --stop-at 8
+[ "$(field damaged step)" = 8 ] || fail "--stop-at 8 ended at step $(field damaged step)"
+cp -r "$WORK/damaged" "$WORK/lost"
+flip "$(shard damaged 08)" 500000
+code=0
+"$lockstep" verify "$WORK/damaged" >"$WORK/log" 2>&1 || code=$?
+[ "$code" = 1 ] || fail "verify of a damaged run: exit code $code"
+grep -q "step-000000008/shard-0001-of-0002.h5: damaged: elements [0-9]* to [0-9]* of " "$WORK/log" ||
+    fail "verify does not name the damage: $(head -1 "$WORK/log")"
+ends 0 damaged
+says damaged 'checkpoint_damaged .*step-000000008/shard-0001-of-0002.h5'
+says damaged 'checkpoint_fallback .*step-000000004'
+[ "$(field damaged digest)" = "$digest" ] || fail "damaged: another digest after falling back to step 4"
+[ "$(wc -l <"$WORK/damaged/metrics.jsonl")" = 12 ] || fail "damaged: $(wc -l <"$WORK/damaged/metrics.jsonl") lines of metrics"
+
+# No good one left is an error, not a fresh start; --fresh twice keeps the old run aside.
+truncate -s 5000 "$(shard lost 08)"
+rm "$(shard lost 04)"
+ends 15 lost --set lockstep.max_restarts=0
+says lost '^lockstep: .*all 2 checkpoints are damaged'
+ends 0 lost --fresh --fresh
+says lost "run_set_aside from=$WORK/lost to=$WORK/lost.old-"
+[ "$(field lost digest)" = "$digest" ] || fail "lost: another digest after --fresh"
+ls "$WORK"/lost.old-*/checkpoints/step-000000008/manifest.json >/dev/null 2>&1 || fail "lost: the old run is gone"
+
+# A full disk: training goes on to its end, the exit code tells, what was saved is good.
+mkdir "$WORK/small"
+if mount -t tmpfs -o size=24m tmpfs "$WORK/small" 2>/dev/null; then
+    CLEANUP+=("umount '$WORK/small' 2>/dev/null")
+    ends 15 small/run --set meta.keep_last=9
+    says small/run '^lockstep: .*No space left on device'
+    [ "$(wc -l <"$WORK/small/run/metrics.jsonl")" = 12 ] || fail "full disk: training stopped at step $(wc -l <"$WORK/small/run/metrics.jsonl")"
+    "$lockstep" verify "$WORK/small/run" >"$WORK/log" 2>&1 || fail "full disk: $(head -1 "$WORK/log")"
+    grep -q ", all good$" "$WORK/log" || fail "full disk: $(tail -1 "$WORK/log")"
+    mount -o remount,size=100m "$WORK/small"
+    ends 0 small/run
+    [ "$(field small/run digest)" = "$digest" ] || fail "full disk: another digest after there was room again"
+fi
+
+# A killed worker: named; without restarts the run ends and can be started again.
+train killed --set lockstep.max_restarts=0 --set optimization.steps=400 --set optimization.ipe_scale=1 &
+job=$!
+wait_for killed 'step=8 checkpoint saved'
+kill -9 "$(workers_of killed | tail -1)"
+code=0
+wait "$job" || code=$?
+[ "$code" = 13 ] || fail "killed worker: exit code $code: $(tail -1 "$WORK/killed.log")"
+says killed '^lockstep: rank [01] on node .* was ended by signal 9 (Killed)'
+[ -z "$(workers_of killed)" ] || fail "killed worker: workers are left"
+
+# With restarts it goes on by itself.
+train again --set optimization.steps=400 --stop-at 24 &
+job=$!
+wait_for again 'step=8 checkpoint saved'
+kill -9 "$(workers_of again | tail -1)"
+code=0
+wait "$job" || code=$?
+[ "$code" = 75 ] || fail "restart: exit code $code: $(tail -1 "$WORK/again.log")"
+says again 'workers_lost rank [01] .*restart=1 of=3'
+[ "$(field again step)" = 24 ] || fail "restart: ended at step $(field again step)"
+[ "$(cat "$WORK/again/run-epoch")" = 2 ] || fail "restart: $(cat "$WORK/again/run-epoch") starts"
+
+# A killed launcher: its workers save at the end of the step and leave; the folder is free again.
+"$lockstep" train configs/demo.yaml -n 2 --set "folder=$WORK/orphan" \
+    --set "data.datasets=[$WORK/videos/LIST.csv]" --set "data.packed_folder=$WORK/packed" \
+    --set optimization.steps=4000 >"$WORK/orphan.log" 2>&1 &
+job=$!
+wait_for orphan 'step 4/'
+kill -9 "$job"
+wait "$job" 2>/dev/null
+for _ in $(seq 200); do
+    [ -z "$(workers_of orphan)" ] && break
+    sleep 0.05
+done
+[ -z "$(workers_of orphan)" ] || fail "killed launcher: its workers live on"
+[ "$(field orphan step)" -ge 4 ] || fail "killed launcher: nothing was saved"
+
+# A changed config: told, or refused where weights cannot follow.
+ends 2 whole --set model.depth=3
+says whole "the run has model.depth 2, the config now says 3"
+ends 0 whole --set optimization.steps=14
+says whole 'config_changed .* 12 -> 14'
+[ "$(field whole step)" = 14 ] || fail "whole: did not go on to step 14"
+pass "damage, full disk, killed worker and launcher, changed config"

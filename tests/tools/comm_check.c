@@ -1,10 +1,8 @@
-/* Checks of comm/ that need several ranks; tests/e2e/comm.sh and comm_hidden.sh run it under
+/* Checks of comm/ that need several ranks; tests/e2e/comm.sh runs it under
  * mpirun.
  *
  *     comm_check sums|buckets|agree          every rank exits 0, or prints what is wrong and exits 1
  *     comm_check timeout|killed|abort        rank 1 misbehaves; the others must leave by themselves
- *     comm_check speed MIB REPEATS           time and bytes/s of an all-reduce
- *     comm_check hidden MIB COMPUTE_MS       share of an all-reduce that a computing rank waits for
  */
 #include <math.h>
 #include <signal.h>
@@ -268,125 +266,8 @@ done:
     return st;
 }
 
-static ls_status all_reduce(struct comm_group *group, float *data, int64_t count, double *out_s)
+static ls_status run_mode(struct comm_group *group, const char *mode)
 {
-    ls_status st = LS_OK;
-    struct comm_request *request = NULL;
-    LS_TRY(comm_barrier(group));
-    double start_s = clock_now_s();
-    LS_TRY(comm_sum_start(group, &request, data, count));
-    LS_TRY(comm_wait(group, &request));
-    *out_s = clock_now_s() - start_s;
-done:
-    return st;
-}
-
-static ls_status measure_speed(struct comm_group *group, double mib, int repeats)
-{
-    ls_status st = LS_OK;
-    int64_t count = (int64_t)(mib * 262144);
-    float *data = NULL;
-    double best_s = INFINITY;
-    double exchange_s = clock_now_s();
-    int64_t word = 0;
-    int64_t all[64];
-    LS_TRY(core_alloc(&data, count));
-    for (int i = 0; i < 200; i++)
-        LS_TRY(comm_exchange(group, &word, sizeof word, all));
-    exchange_s = (clock_now_s() - exchange_s) / 200;
-    for (int i = 0; i < repeats; i++) {
-        double seconds = 0;
-        LS_TRY(all_reduce(group, data, count, &seconds));
-        if (seconds < best_s)
-            best_s = seconds;
-    }
-    int size = comm_size(group);
-    if (comm_rank(group) == 0)
-        (void)printf("ranks=%d mib=%g best_ms=%.2f bus_gb_s=%.2f exchange_us=%.0f\n", size, mib,
-                     1e3 * best_s, 8e-9 * (double)count * (size - 1) / size / best_s,
-                     1e6 * exchange_s);
-done:
-    free(data);
-    return st;
-}
-
-/* Busy arithmetic for `seconds`, as backward of a layer would be. */
-static double compute(double seconds)
-{
-    double value = 1.0;
-    double end_s = clock_now_s() + seconds;
-    while (clock_now_s() < end_s)
-        for (int i = 0; i < 1000; i++)
-            value = value * 0.999 + 0.5;
-    return value;
-}
-
-/* A step: backward in 32 layers from the end of the gradient, then the wait. */
-static ls_status hidden_step(struct comm_buckets *buckets, int64_t count, double compute_s,
-                             double *wait_s)
-{
-    enum { LAYERS = 32 };
-    ls_status st = LS_OK;
-    comm_buckets_begin(buckets);
-    int64_t end = count;
-    for (int layer = 1; layer <= LAYERS; layer++) {
-        int64_t begin = count - count * layer / LAYERS;
-        if (compute(compute_s / LAYERS) < 0)
-            return LS_FAIL(LS_FAILED, "arithmetic went wrong");
-        LS_TRY(comm_buckets_ready(buckets, begin, end - begin));
-        end = begin;
-    }
-    double start_s = clock_now_s();
-    LS_TRY(comm_buckets_wait(buckets));
-    *wait_s = clock_now_s() - start_s;
-done:
-    return st;
-}
-
-/* The whole gradient's sum alone, then the same while computing for `compute_ms` (0: twice as long
- * as the sum alone).  Fails when more than 20 % of it is waited for. */
-static ls_status measure_hidden(struct comm_group *group, double mib, double compute_ms)
-{
-    enum { STEPS = 5 };
-    ls_status st = LS_OK;
-    int64_t count = (int64_t)(mib * 262144);
-    float *data = NULL;
-    struct comm_buckets *buckets = NULL;
-    double alone_s = 0;
-    double waited_s = 0;
-    double one_s = 0;
-    LS_TRY(core_alloc(&data, count));
-    LS_TRY(comm_buckets_open(&buckets, group, data, count, count / 4));
-    LS_TRY(all_reduce(group, data, count, &one_s)); /* connections are made */
-    for (int i = 0; i < STEPS; i++) {
-        LS_TRY(all_reduce(group, data, count, &one_s));
-        alone_s += one_s / STEPS;
-    }
-    double compute_s = compute_ms > 0 ? compute_ms / 1e3 : 2 * alone_s;
-    LS_TRY(comm_broadcast(group, &compute_s, sizeof compute_s, 0));
-    for (int i = 0; i < STEPS; i++) {
-        LS_TRY(hidden_step(buckets, count, compute_s, &one_s));
-        waited_s += one_s / STEPS;
-    }
-    double worst[2] = {waited_s, alone_s};
-    LS_TRY(comm_sum_f64(group, worst, 2));
-    double share = worst[0] / worst[1];
-    if (comm_rank(group) == 0)
-        (void)printf("ranks=%d mib=%g compute_s=%.3f all_reduce_alone_s=%.3f comm_wait_s=%.3f "
-                     "share=%.3f\n",
-                     comm_size(group), mib, compute_s, alone_s, waited_s, share);
-    if (share > 0.2)
-        st = LS_FAIL(LS_FAILED, "ranks wait for %.0f %% of an all-reduce, not for at most 20 %%",
-                     100 * share);
-done:
-    comm_buckets_close(&buckets);
-    free(data);
-    return st;
-}
-
-static ls_status run_mode(struct comm_group *group, int argc, char **argv)
-{
-    const char *mode = argv[1];
     ls_status st = LS_OK;
     if (strcmp(mode, "sums") == 0) {
         LS_TRY(check_sums(group));
@@ -401,10 +282,6 @@ static ls_status run_mode(struct comm_group *group, int argc, char **argv)
         LS_TRY(check_death(group, false));
     } else if (strcmp(mode, "abort") == 0) {
         LS_TRY(check_death(group, true));
-    } else if (strcmp(mode, "speed") == 0 && argc == 4) {
-        LS_TRY(measure_speed(group, strtod(argv[2], NULL), (int)strtol(argv[3], NULL, 10)));
-    } else if (strcmp(mode, "hidden") == 0 && argc == 4) {
-        LS_TRY(measure_hidden(group, strtod(argv[2], NULL), strtod(argv[3], NULL)));
     } else {
         st = LS_FAIL(LS_USAGE, "unknown mode '%s'", mode);
     }
@@ -415,14 +292,14 @@ done:
 int main(int argc, char **argv)
 {
     struct comm_group *group = NULL;
-    if (argc < 2) {
+    if (argc != 2) {
         (void)fprintf(stderr, "usage: comm_check MODE\n");
         return 2;
     }
     ls_status st = comm_open(&group, &(struct comm_options){.timeout_s = 30});
     if (st == LS_OK) {
         log_open(comm_rank(group), LOG_LEVEL_INFO);
-        st = run_mode(group, argc, argv);
+        st = run_mode(group, argv[1]);
     }
     if (st != LS_OK) {
         log_error("comm_check %s: %s", argv[1], status_text());

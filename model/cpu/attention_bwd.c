@@ -35,8 +35,8 @@ static struct backward_slice lay_out(struct attention_arena *arena, int64_t head
         .values_across = attention_take(arena, CPU_KEYS * width),
         .d_keys = attention_take(arena, CPU_KEYS * width),
         .d_values = attention_take(arena, CPU_KEYS * width),
-        .scores = attention_take(arena, CPU_QUERIES * CPU_KEYS),
-        .d_scores = attention_take(arena, CPU_QUERIES * CPU_KEYS),
+        .scores = attention_take(arena, (int64_t)CPU_QUERIES * CPU_KEYS),
+        .d_scores = attention_take(arena, (int64_t)CPU_QUERIES * CPU_KEYS),
     };
 }
 

@@ -66,7 +66,7 @@ bool op_cpu_has_fast_bf16(const struct op_device *device)
  * none the hint does nothing. */
 static void advise_large_pages(char *memory, size_t bytes)
 {
-    if (bytes < 2 * LARGE_PAGE_BYTES)
+    if (bytes < (size_t)2 * LARGE_PAGE_BYTES)
         return;
     size_t skipped = (LARGE_PAGE_BYTES - (uintptr_t)memory % LARGE_PAGE_BYTES) % LARGE_PAGE_BYTES;
     size_t whole = (bytes - skipped) / LARGE_PAGE_BYTES * LARGE_PAGE_BYTES;

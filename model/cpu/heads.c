@@ -75,8 +75,9 @@ ls_status split_heads_fwd_cpu(struct op_device *device, void *heads_dev, struct 
                 lay_out_turn(&turn, rotary, positions_dev[r], head_width);
             for (int h = 0; h < heads; h++) {
                 int64_t target = (h * in.rows + r) * head_width;
-                const float *x = cpu_read(device, in, r * in.columns + column + h * head_width,
-                                          head_width, from);
+                const float *x =
+                    cpu_read(device, in, r * in.columns + column + (int64_t)h * head_width,
+                             head_width, from);
                 float *y = cpu_target(out, target, to);
                 if (rotary != NULL)
                     device->kernels->turn(y, x, turn.cosine, turn.sine, head_width);
@@ -109,7 +110,7 @@ ls_status split_heads_bwd_cpu(struct op_device *device, struct op_matrix din, in
                 transpose_turn(&turn, head_width);
             }
             for (int h = 0; h < heads; h++) {
-                int64_t target = r * din.columns + column + h * head_width;
+                int64_t target = r * din.columns + column + (int64_t)h * head_width;
                 const float *x =
                     cpu_read(device, in, (h * din.rows + r) * head_width, head_width, from);
                 float *y = cpu_target(din, target, to);

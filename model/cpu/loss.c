@@ -67,7 +67,7 @@ ls_status loss_cpu(struct op_device *device, struct op_matrix dz, double *loss_d
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int part = 0; part < threads; part++) {
         double *sum = cpu_slice(device, part);
-        float *buffer = (float *)(sum + 1);
+        float *buffer = (void *)(sum + 1);
         *sum = 0.0;
         for (int s = 0; s < rows->count; s++) {
             struct cpu_range range = rows_of(rows, s, part, threads);
@@ -96,7 +96,7 @@ ls_status column_statistics_cpu(struct op_device *device, double *sum_dev, doubl
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int part = 0; part < threads; part++) {
         double *sums = cpu_slice(device, part);
-        float *buffer = (float *)(sums + STATISTICS * columns);
+        float *buffer = (void *)(sums + STATISTICS * columns);
         memset(sums, 0, (size_t)(STATISTICS * columns) * sizeof *sums);
         for (int s = 0; s < rows->count; s++) {
             struct cpu_range range = rows_of(rows, s, part, threads);

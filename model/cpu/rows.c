@@ -36,7 +36,7 @@ static struct row_slice slice_of(const struct op_device *device, int part, int64
     struct row_slice slice;
     int64_t width = padded(columns);
     double *doubles = cpu_slice(device, part);
-    float *floats = (float *)(doubles + SUM_BUFFERS * width);
+    float *floats = (void *)(doubles + SUM_BUFFERS * width);
     for (int i = 0; i < SUM_BUFFERS; i++) {
         slice.total[i] = doubles + i * width;
         slice.block[i] = floats + i * width;

@@ -164,6 +164,55 @@ done:
     return st;
 }
 
+/* Tokens of the smallest (`largest` false) or largest block at the given scales.  Rows grow with
+ * the aspect and columns shrink, so of all aspects that give a number of rows one end has the
+ * fewest columns and the other the most; a little beyond the ends is allowed, which errs on the
+ * safe side.
+ */
+static int64_t extreme_block(const struct config_mask *mask, struct mask_grid grid, double temporal,
+                             double spatial, bool largest)
+{
+    const double keep = floor(grid.rows * grid.columns * spatial);
+    int64_t extreme = largest ? 0 : mask_grid_tokens(grid);
+    for (int rows = 1; rows <= grid.rows; rows++) {
+        double first = (rows - 0.5) * (rows - 0.5) / keep * (1 - 1e-9);
+        double last = rows == grid.rows ? mask->aspect_ratio[1]
+                                        : (rows + 0.5) * (rows + 0.5) / keep * (1 + 1e-9);
+        if (last < mask->aspect_ratio[0] || first > mask->aspect_ratio[1])
+            continue;
+        double aspect =
+            largest ? fmax(first, mask->aspect_ratio[0]) : fmin(last, mask->aspect_ratio[1]);
+        struct mask_grid block = block_size(grid, temporal, spatial, aspect);
+        int64_t tokens = (int64_t)block.times * rows * block.columns;
+        if (largest ? tokens > extreme : tokens < extreme)
+            extreme = tokens;
+    }
+    return extreme;
+}
+
+void mask_limits(int *max_context, int *max_predicted, const struct config_mask *mask,
+                 struct mask_grid grid)
+{
+    const int64_t tokens = mask_grid_tokens(grid);
+    const int64_t plane = (int64_t)grid.rows * grid.columns;
+    const int64_t spanned = context_times(mask, grid) * plane;
+    /* A block may lie in the times that the context does not span anyway. */
+    int64_t context = spanned < tokens ? spanned
+                                       : tokens - extreme_block(mask, grid, mask->temporal_scale[0],
+                                                                mask->spatial_scale[0], false);
+    int64_t predicted = tokens - spanned +
+                        mask->num_blocks * extreme_block(mask, grid, mask->temporal_scale[1],
+                                                         mask->spatial_scale[1], true);
+    if (mask->max_keep > 0 && context > mask->max_keep)
+        context = mask->max_keep;
+    if (predicted > tokens || mask->full_complement)
+        predicted = tokens;
+    if (mask->pred_full_complement)
+        context = tokens;
+    *max_context = (int)(mask->inv_block ? predicted : context);
+    *max_predicted = (int)(mask->inv_block ? context : predicted);
+}
+
 /* Draw one clip's lists into rows of N; `predicted` is the map until it is squeezed. */
 static ls_status draw_clip(int *context_count, int *predicted_count, int32_t *context,
                            int32_t *predicted, const struct config_mask *mask,

@@ -61,4 +61,10 @@ ls_status mask_draw(struct mask_lists *lists, const struct config_mask *masks, i
                     struct mask_grid grid, int batch_size, uint64_t seed, uint64_t step,
                     uint32_t micro_batch) LS_MUST_CHECK;
 
+/* Most tokens of a clip that a group can ever list: what memory is planned for.  A context misses
+ * at least one block of the smallest size; predicted tokens lie in num_blocks blocks of the largest
+ * size at most.  Local, pure. */
+void mask_limits(int *max_context, int *max_predicted, const struct config_mask *mask,
+                 struct mask_grid grid);
+
 #endif

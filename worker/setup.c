@@ -6,6 +6,7 @@
 
 #include "core/files.h"
 #include "core/log.h"
+#include "data/mask.h"
 #include "worker/trainer.h"
 
 enum { MIN_BUCKET_BYTES = 256 << 10, BUCKETS_WANTED = 16, MESSAGE_BYTES = 2048 };
@@ -112,6 +113,9 @@ static ls_status open_model(struct trainer *trainer)
     for (int i = 0; i < config->data.dataset_count; i++)
         if (config->data.datasets[i].frames_per_clip > options.frames)
             options.frames = config->data.datasets[i].frames_per_clip;
+    for (int g = 0; g < config->mask_count; g++)
+        mask_limits(&options.max_context[g], &options.max_predicted[g], &config->masks[g],
+                    mask_grid_of(&config->data, options.frames));
     LS_TRY(model_shape_of_config(&options.shape, config));
     LS_TRY(jepa_open(&trainer->jepa, &options, trainer->device.model.table,
                      trainer->device.model.device));

@@ -13,16 +13,16 @@ for program in "$lockstep" "$worker" "$check" "$BUILD/tools/motion_videos"; do n
 "$BUILD/tools/motion_videos" -o "$WORK/videos" --count 64 >"$WORK/log" 2>&1 || fail "no videos: $(tail -1 "$WORK/log")"
 "$lockstep" pack "$WORK/videos" -o "$WORK/dataset" >"$WORK/log" 2>&1 || fail "no dataset: $(tail -1 "$WORK/log")"
 
-# The demo's model, twice as deep; one micro-batch of 16 clips a rank.  One step brings the run folder up.
+# The demo's model, twice as deep; one micro-batch of 64 clips a rank.  One step brings the run folder up.
 code=0
 "$lockstep" train configs/demo.yaml -n 1 --stop-at 1 --set "folder=$WORK/run" \
-    --set "data.datasets=[$WORK/dataset]" --set tasks_per_node=2 --set data.batch_size=16 \
+    --set "data.datasets=[$WORK/dataset]" --set tasks_per_node=2 --set data.batch_size=64 \
     --set optimization.steps=14 --set optimization.warmup_steps=2 --set meta.save_freq_steps=100 \
     --set lockstep.threads=1 --set model.depth=8 >"$WORK/log" 2>&1 || code=$?
 [ "$code" = 75 ] || fail "first step: exit code $code: $(tail -1 "$WORK/log")"
 
 nodes_up 2
-rate=400mbit
+rate=600mbit
 nodes_rate "$rate" node1 node2
 # Its gradient of 1.75 million parameters.
 on_nodes 2 90 "$check" alone 6.7 5 >"$WORK/log" 2>&1 || fail "all-reduce alone: $(cat "$WORK/log")"

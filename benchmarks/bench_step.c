@@ -24,6 +24,7 @@
 #include "data/mask.h"
 #include "model/device.h"
 #include "model/jepa.h"
+#include "tests/support/ceiling.h"
 #include "tests/support/op_timing.h"
 
 enum { CLIPS = 2, FRAMES = 16, PATCH = 16, TUBELET = 2, MASKS = 4, REPEATS_MAX = 200, GROUPS = 2 };
@@ -94,7 +95,7 @@ static ls_status draw_batches(struct bench *bench)
     const int64_t bytes =
         (int64_t)CLIPS * FRAMES * bench->subject->pixels * bench->subject->pixels * 3;
     struct random_stream stream;
-    bench->lists = calloc((size_t)(MASKS * GROUPS * 2 * room), sizeof *bench->lists);
+    bench->lists = calloc((size_t)MASKS * GROUPS * 2 * (size_t)room, sizeof *bench->lists);
     bench->pixels = malloc((size_t)bytes);
     if (bench->lists == NULL || bench->pixels == NULL)
         return LS_FAIL(LS_NOMEM, "out of memory for the clips");
@@ -163,36 +164,6 @@ static ls_status step(struct bench *bench, int number, double *flops)
         st = LS_FAIL(LS_FAILED, "step %d: loss %g", number, result.loss);
     *flops = result.flops;
 done:
-    return st;
-}
-
-/* Fastest of several large products, FLOP/s. */
-static ls_status measure_ceiling(double *best, const struct model_device *device)
-{
-    enum { ROWS = 2048, REPEATS = 6 };
-    static const int widths[][2] = {{384, 1536}, {1536, 384}, {1024, 1024}};
-    ls_status st = LS_OK;
-    const size_t bytes = (size_t)ROWS * 1536 * sizeof(float);
-    void *memory[3] = {NULL, NULL, NULL};
-    for (int i = 0; i < 3; i++)
-        LS_TRY(device->table->allocate(device->device, &memory[i], bytes));
-    for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
-        const struct op_matrix x = {memory[0], ROWS, widths[w][0], OP_F32};
-        const struct op_matrix weight = {memory[1], widths[w][1], widths[w][0], OP_F32};
-        const struct op_matrix y = {memory[2], ROWS, widths[w][1], OP_F32};
-        for (int i = 0; i < REPEATS; i++) {
-            const double begin = now();
-            LS_TRY(device->table->linear_fwd(device->device, y, x, weight, NULL, false));
-            LS_TRY(device->table->synchronize(device->device));
-            const double rate = 2.0 * ROWS * widths[w][0] * widths[w][1] / (now() - begin);
-            if (rate > *best)
-                *best = rate;
-        }
-    }
-done:
-    for (int i = 0; i < 3; i++)
-        if (memory[i] != NULL)
-            device->table->release(device->device, memory[i]);
     return st;
 }
 
@@ -269,9 +240,9 @@ static ls_status run(struct bench *bench)
     LS_TRY(draw_batches(bench));
     LS_TRY(jepa_open(&bench->jepa, &options, bench->device.table, bench->device.device));
     LS_TRY(jepa_initialize(bench->jepa, 1));
-    LS_TRY(measure_ceiling(&ceiling, &bench->device));
+    LS_TRY(ceiling_products(&ceiling, bench->device.table, bench->device.device, now));
     LS_TRY(measure(bench));
-    LS_TRY(measure_ceiling(&ceiling, &bench->device));
+    LS_TRY(ceiling_products(&ceiling, bench->device.table, bench->device.device, now));
     (void)getrusage(RUSAGE_SELF, &usage);
     const double median = bench->times[bench->repeats / 2];
     const double p95 = bench->times[bench->repeats * 95 / 100];

@@ -42,6 +42,7 @@ struct step_work {
     struct vote vote;
     struct jepa_result result;
     double data_wait_s, comm_wait_s, grad_norm;
+    int bad_rank; /* the first whose loss is not finite; -1: none */
     bool want_gram;
 };
 
@@ -138,7 +139,10 @@ static ls_status decide(struct trainer *trainer, struct step_work *work, ls_stat
 
     const struct vote *votes = trainer->votes;
     vote->draws = (struct hash128){0};
+    work->bad_rank = -1;
     for (int r = 0; r < trainer->size; r++) {
+        if (votes[r].not_finite != 0 && work->bad_rank < 0)
+            work->bad_rank = r;
         vote->stop |= votes[r].stop;
         vote->not_finite |= votes[r].not_finite;
         vote->mask_tokens |= votes[r].mask_tokens;
@@ -197,11 +201,13 @@ done:
 }
 
 /* Nothing was updated in this step; too many in a row end the run.  The same on all ranks. */
-static ls_status count_bad_step(struct trainer *trainer, const struct step_metrics *metrics)
+static ls_status count_bad_step(struct trainer *trainer, const struct step_metrics *metrics,
+                                int bad_rank)
 {
     trainer->bad_steps++;
-    log_warn("step skipped=not_finite loss=%g grad_norm=%g in_a_row=%d", metrics->loss,
-             metrics->grad_norm, trainer->bad_steps);
+    if (trainer->rank == 0)
+        log_warn("step skipped=not_finite loss=%g grad_norm=%g first_rank=%d in_a_row=%d",
+                 metrics->loss, metrics->grad_norm, bad_rank, trainer->bad_steps);
     if (trainer->bad_steps < trainer->config->run.max_bad_steps)
         return LS_OK;
     trainer->agreed = true;
@@ -284,7 +290,7 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
     LS_TRY(sum_up(trainer, &work));
     fill_metrics(trainer, &work, metrics);
     if (metrics->skipped) {
-        LS_TRY(count_bad_step(trainer, metrics));
+        LS_TRY(count_bad_step(trainer, metrics, work.bad_rank));
     } else {
         trainer->bad_steps = 0;
         jepa_mask_tokens_set(trainer->jepa, work.vote.mask_tokens);

@@ -28,6 +28,7 @@ ls_status attention_shape_of(struct attention_shape *out, const struct op_device
                                     .lanes_width = round_up_to(head_width, device->kernels->lanes),
                                     .dtype = o.dtype,
                                     .scale = (float)(1.0 / sqrt((double)head_width)),
+                                    .log2_scale = (float)(1.0 / (M_LN2 * sqrt((double)head_width))),
                                     .queries = queries,
                                     .keys = keys};
     return LS_OK;
@@ -35,16 +36,25 @@ ls_status attention_shape_of(struct attention_shape *out, const struct op_device
 
 void attention_load(const struct op_device *device, float *out, int64_t out_rows, int64_t out_width,
                     struct op_matrix matrix, int64_t offset, int64_t stride, int64_t rows,
-                    int64_t width)
+                    int64_t width, float factor)
 {
     for (int64_t r = 0; r < rows; r++) {
         float *row = out + r * out_width;
         const float *from = cpu_read(device, matrix, offset + r * stride, width, row);
-        if (from != row)
-            memcpy(row, from, (size_t)width * sizeof *row);
+        device->kernels->scale(row, from, factor, width);
         memset(row + width, 0, (size_t)(out_width - width) * sizeof *row);
     }
     memset(out + rows * out_width, 0, (size_t)((out_rows - rows) * out_width) * sizeof *out);
+}
+
+const float *attention_rows(const struct op_device *device, const struct attention_shape *shape,
+                            struct op_matrix matrix, int64_t offset, int64_t rows, float *buffer)
+{
+    if (matrix.dtype == OP_F32 && shape->lanes_width == shape->head_width)
+        return (const float *)matrix.data_dev + offset;
+    attention_load(device, buffer, rows, shape->lanes_width, matrix, offset, shape->head_width,
+                   rows, shape->head_width, 1.0f);
+    return buffer;
 }
 
 void attention_load_transposed(const struct op_device *device, float *panels, float *rows,

@@ -9,7 +9,8 @@ struct attention_shape {
     int heads, head_width;
     int64_t lanes_width; /* head_width, up to a multiple of the vector width */
     enum op_dtype dtype;
-    float scale; /* 1 / sqrt(head_width) */
+    float scale;      /* 1 / sqrt(head_width) */
+    float log2_scale; /* scale / log(2): queries times this give scores in units of log(2) */
     const struct op_sequences *queries, *keys;
 };
 
@@ -22,10 +23,16 @@ ls_status attention_shape_of(struct attention_shape *out, const struct op_device
 int64_t round_up_to(int64_t count, int64_t unit);
 
 /* Copy `rows` x `width` elements of `matrix`, the first at `offset`, rows `stride` apart, into
- * float32 rows of `out_width`, filled up with zeros, and add zero rows up to `out_rows`. */
+ * float32 rows of `out_width`, times `factor`, filled up with zeros; add zero rows up to
+ * `out_rows`. */
 void attention_load(const struct op_device *device, float *out, int64_t out_rows, int64_t out_width,
                     struct op_matrix matrix, int64_t offset, int64_t stride, int64_t rows,
-                    int64_t width);
+                    int64_t width, float factor);
+
+/* The rows of one head, as many as `rows`, where they lie when that will do for a product's right
+ * side (float32, a whole number of vectors wide), else copied to `buffer`, lanes_width wide. */
+const float *attention_rows(const struct op_device *device, const struct attention_shape *shape,
+                            struct op_matrix matrix, int64_t offset, int64_t rows, float *buffer);
 
 /* The same for a block whose transpose is wanted: panels for `product`, [width][keys].  `rows` is a
  * buffer of [count][width]. */

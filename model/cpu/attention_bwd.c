@@ -1,10 +1,11 @@
 /* Backward of attention: scores are computed again by blocks of keys and queries.
  *
  * With P = exp(scale S - lse), delta = rowsum(dO * O):
- *     dV = P^T dO     dP = dO V^T     dS = scale * P * (dP - delta)     dQ = dS K     dK = dS^T Q
+ *     dV = P^T dO    dP = dO V^T    dS = P * (dP - delta)    dQ = scale dS K    dK = scale dS^T Q
  * A task is one head of one sequence.  Blocks of keys are the outer loop: their gradients stay in
  * the caches while all queries go by; dQ is added up over the blocks of keys in their order.  Tasks
  * are dealt out as threads come free: what one writes depends on its inputs alone. */
+#include <math.h>
 #include <omp.h>
 #include <string.h>
 
@@ -12,12 +13,14 @@
 
 /* A slice of the workspace.  Rows of heads are lanes_width wide. */
 struct backward_slice {
-    float *queries, *d_outputs, *d_queries; /* [padded queries] rows */
-    float *delta;                           /* [padded queries] numbers */
-    float *keys;                            /* [CPU_KEYS] rows */
-    float *keys_across, *values_across;     /* panels of the transposes of a block */
-    float *d_keys, *d_values;               /* [CPU_KEYS] rows */
-    float *scores, *d_scores;               /* [CPU_QUERIES][CPU_KEYS] */
+    float *queries;               /* times log2_scale, like the scores */
+    float *d_outputs, *d_queries; /* [padded queries] rows */
+    float *delta;                 /* [padded queries] numbers */
+    float *key_rows;              /* room for [CPU_KEYS] rows */
+    const float *keys;
+    float *keys_across, *values_across; /* panels of the transposes of a block */
+    float *d_keys, *d_values;           /* [CPU_KEYS] rows */
+    float *scores, *d_scores;           /* [CPU_QUERIES][CPU_KEYS] */
 };
 
 static struct backward_slice lay_out(struct attention_arena *arena, int64_t head_width,
@@ -30,7 +33,7 @@ static struct backward_slice lay_out(struct attention_arena *arena, int64_t head
         .d_outputs = attention_take(arena, queries * width),
         .d_queries = attention_take(arena, queries * width),
         .delta = attention_take(arena, queries),
-        .keys = attention_take(arena, CPU_KEYS * width),
+        .key_rows = attention_take(arena, CPU_KEYS * width),
         .keys_across = attention_take(arena, CPU_KEYS * width),
         .values_across = attention_take(arena, CPU_KEYS * width),
         .d_keys = attention_take(arena, CPU_KEYS * width),
@@ -87,25 +90,25 @@ static void load_queries(const struct backward *b, const struct pair *pair,
     int64_t width = b->shape.head_width, lanes_width = b->shape.lanes_width;
     int64_t rows = round_up_to(pair->queries, CPU_QUERIES);
     attention_load(b->device, slice->queries, rows, lanes_width, b->q, pair->query_at, width,
-                   pair->queries, width);
+                   pair->queries, width, b->shape.log2_scale);
     attention_load(b->device, slice->d_outputs, rows, lanes_width, b->d_o, pair->output_at,
-                   b->o.columns, pair->queries, width);
+                   b->o.columns, pair->queries, width, 1.0f);
     for (int64_t i = 0; i < pair->queries; i++) {
         const float *o =
-            cpu_read(b->device, b->o, pair->output_at + i * b->o.columns, width, slice->keys);
+            cpu_read(b->device, b->o, pair->output_at + i * b->o.columns, width, slice->key_rows);
         slice->delta[i] = b->device->kernels->dot(slice->d_outputs + i * lanes_width, o, width);
     }
     memset(slice->d_queries, 0, (size_t)(rows * lanes_width) * sizeof(float));
 }
 
-/* Write `rows` rows of gradient to a per-head buffer. */
+/* Write `rows` rows of gradient, times `factor`, to a per-head buffer. */
 static void store_rows(const struct backward *b, struct op_matrix to, int64_t offset,
-                       const float *from, int64_t rows, float *buffer)
+                       const float *from, int64_t rows, float factor, float *buffer)
 {
     int64_t width = b->shape.head_width;
     for (int64_t i = 0; i < rows; i++) {
         float *out = cpu_target(to, offset + i * width, buffer);
-        memcpy(out, from + i * b->shape.lanes_width, (size_t)width * sizeof *out);
+        b->device->kernels->scale(out, from + i * b->shape.lanes_width, factor, width);
         cpu_written(b->device, to, offset + i * width, width, out);
     }
 }
@@ -136,12 +139,14 @@ static void block_scores(const struct backward *b, const struct pair *pair,
     int64_t padded = round_up_to(keys, CPU_TILE_ROWS);
     for (int64_t i = 0; i < count; i++)
         kernels->softmax_bwd(slice->scores + i * CPU_KEYS, slice->d_scores + i * CPU_KEYS, keys,
-                             padded, b->shape.scale, pair->lse[first + i], slice->delta[first + i]);
+                             padded, (float)((double)pair->lse[first + i] * M_LOG2E),
+                             slice->delta[first + i]);
     for (int64_t i = count; i < rows; i++)
         memset(slice->d_scores + i * CPU_KEYS, 0, (size_t)keys * sizeof(float));
 }
 
-/* dV += P^T dO, dK += dS^T Q, dQ += dS K for one pair of blocks. */
+/* dV += P^T dO, dK += dS^T Q, dQ += dS K for one pair of blocks.  dS is without the scale here, and
+ * Q is times log2_scale: the gradients get their factors when they are stored. */
 static void block_gradients(const struct backward *b, const struct backward_slice *slice,
                             int64_t first, int64_t count, int64_t keys)
 {
@@ -192,8 +197,7 @@ static void differentiate_pair(const struct backward *b, int task)
                                   width);
         attention_load_transposed(b->device, slice.values_across, slice.d_keys, b->v, from, keys,
                                   width);
-        attention_load(b->device, slice.keys, keys, b->shape.lanes_width, b->k, from, width, keys,
-                       width);
+        slice.keys = attention_rows(b->device, &b->shape, b->k, from, keys, slice.key_rows);
         for (int64_t first = 0; first < pair.queries; first += CPU_QUERIES) {
             int64_t rest = pair.queries - first;
             int64_t count = rest < CPU_QUERIES ? rest : CPU_QUERIES;
@@ -201,11 +205,12 @@ static void differentiate_pair(const struct backward *b, int task)
             block_gradients(b, &slice, first, count, keys);
         }
         if (pair.queries > 0) {
-            store_rows(b, b->dk, from, slice.d_keys, keys, slice.scores);
-            store_rows(b, b->dv, from, slice.d_values, keys, slice.scores);
+            store_rows(b, b->dk, from, slice.d_keys, keys, (float)M_LN2, slice.scores);
+            store_rows(b, b->dv, from, slice.d_values, keys, 1.0f, slice.scores);
         }
     }
-    store_rows(b, b->dq, pair.query_at, slice.d_queries, pair.queries, slice.scores);
+    store_rows(b, b->dq, pair.query_at, slice.d_queries, pair.queries, b->shape.scale,
+               slice.scores);
 }
 
 static void zero_padding(struct op_matrix gradient, const struct op_sequences *sequences,

@@ -12,8 +12,9 @@
 
 /* A slice of the workspace. */
 struct forward_slice {
-    float *keys;   /* panels of the transpose, [head_width][padded keys] */
-    float *values; /* [keys][lanes_width] */
+    float *keys;       /* panels of the transpose, [head_width][padded keys] */
+    float *value_rows; /* room for [keys][lanes_width] */
+    const float *values;
     float *queries;
     float *scores;  /* [CPU_QUERIES][score_width] */
     float *outputs; /* [CPU_QUERIES][lanes_width] */
@@ -27,7 +28,7 @@ static struct forward_slice lay_out(struct attention_arena *arena, int64_t head_
     int64_t width = round_up_to(head_width, CPU_PANEL_MAX);
     int64_t score_width = keys + 16; /* not a multiple of a page: rows would share cache sets */
     return (struct forward_slice){.keys = attention_take(arena, keys * width),
-                                  .values = attention_take(arena, keys * width),
+                                  .value_rows = attention_take(arena, keys * width),
                                   .queries = attention_take(arena, CPU_QUERIES * width),
                                   .outputs = attention_take(arena, CPU_QUERIES * width),
                                   .scores = attention_take(arena, CPU_QUERIES * score_width),
@@ -59,7 +60,7 @@ static void attend_block(const struct forward *f, const struct forward_slice *sl
     int64_t row = shape->queries->start[s] + first, width = shape->head_width;
     int64_t rows = round_up_to(count, CPU_TILE_ROWS);
     attention_load(f->device, slice->queries, rows, width, f->q, (h * f->o.rows + row) * width,
-                   width, count, width);
+                   width, count, width, shape->log2_scale);
     kernels->product(&(struct tile_product){.c = slice->scores,
                                             .c_row = slice->score_width,
                                             .a = slice->queries,
@@ -71,8 +72,8 @@ static void attend_block(const struct forward *f, const struct forward_slice *sl
                                             .k = width});
     float inverse[CPU_QUERIES];
     for (int64_t i = 0; i < count; i++) {
-        float lse = kernels->softmax(slice->scores + i * slice->score_width, &inverse[i], keys,
-                                     padded, shape->scale);
+        float lse =
+            kernels->softmax(slice->scores + i * slice->score_width, &inverse[i], keys, padded);
         if (f->lse != NULL)
             f->lse[h * f->o.rows + row + i] = lse;
     }
@@ -108,9 +109,8 @@ static void attend_task(const struct forward *f, int task)
     struct attention_arena arena = {cpu_slice(f->device, omp_get_thread_num()), 0};
     struct forward_slice slice = lay_out(&arena, width, f->max_length);
     int64_t from = (h * shape->keys->rows + shape->keys->start[s]) * width;
-    attention_load_transposed(f->device, slice.keys, slice.values, f->k, from, keys, width);
-    attention_load(f->device, slice.values, keys, shape->lanes_width, f->v, from, width, keys,
-                   width);
+    attention_load_transposed(f->device, slice.keys, slice.value_rows, f->k, from, keys, width);
+    slice.values = attention_rows(f->device, shape, f->v, from, keys, slice.value_rows);
     for (int64_t first = range.begin; first < range.end; first += CPU_QUERIES) {
         int64_t rest = range.end - first;
         attend_block(f, &slice, h, s, first, rest < CPU_QUERIES ? rest : CPU_QUERIES);

@@ -72,12 +72,13 @@ struct cpu_kernels {
      * columns from count to the next multiple of `lanes` are zero. */
     void (*pack_transposed)(float *panels, const float *rows, int64_t stride, int64_t count,
                             int64_t width);
-    /* s[0..n) -> exp(scale * s - max), zero up to `padded`; returns log of the denominator plus
-     * max, and in *inverse one over the denominator. */
-    float (*softmax)(float *s, float *inverse, int64_t n, int64_t padded, float scale);
-    /* p = exp(scale * s - lse); ds = p * (dp - delta) * scale; zero from n up to `padded`. */
-    void (*softmax_bwd)(float *s_to_p, float *dp_to_ds, int64_t n, int64_t padded, float scale,
-                        float lse, float delta);
+    /* Softmax of a row of scores in units of log(2): s[0..n) -> 2^(s - largest), zero up to
+     * `padded`; returns the natural log of the sum of e^score, and in *inverse one over the sum of
+     * what was written. */
+    float (*softmax)(float *s, float *inverse, int64_t n, int64_t padded);
+    /* p = 2^(s - lse), lse in units of log(2) too; ds = p * (dp - delta); zero up to `padded`. */
+    void (*softmax_bwd)(float *s_to_p, float *dp_to_ds, int64_t n, int64_t padded, float lse,
+                        float delta);
     float (*dot)(const float *x, const float *y, int64_t n);
     void (*scale)(float *y, const float *x, float factor, int64_t n); /* y = factor * x */
 

@@ -1,8 +1,8 @@
-/* Attention against the reference.  Error bound: scores of normal vectors are of size 1 and carry
- * an error of a few roundings, which the softmax hands on relative to 1; sums over N keys round
- * their partial sums about sqrt(N) times.  So (16 + 2 sqrt(N)) roundings of the result or of the
- * results' rms, whichever is larger, for what comes out of one softmax; twice that for dq and dk,
- * where a difference of two such sums is weighted by a third. */
+/* Attention against the reference.  Error bound: scores of normal vectors of width w are of size 1
+ * and round their partial sums about sqrt(w) times, which the softmax hands on relative to 1; sums
+ * over N keys round theirs about sqrt(N) times.  So 12 + 2 sqrt(w) + 2 sqrt(N) roundings of the
+ * result or of the results' rms, whichever is larger, for what comes out of one softmax; twice that
+ * for dq and dk, where a difference of two such sums is weighted by a third. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -135,7 +135,7 @@ static void attention(struct op_test *test, const void *argument)
     op_test_ok(test->table->attention_fwd(test->device, out, lse_dev, q_dev, k_dev, v_dev, heads,
                                           width, &queries, &keys));
     double most = (double)keys.max_length;
-    double bound = (16.0 + 2.0 * sqrt(most)) * 0x1p-24;
+    double bound = (12.0 + 2.0 * sqrt((double)width) + 2.0 * sqrt(most)) * 0x1p-24;
     double store = c->dtype == OP_BF16 ? 1.01 * op_test_epsilon(OP_BF16) : 0.0;
     expect_rows(test, "o", out.data_dev, o, 1, heads * width, &queries, store + bound, bound);
     expect_rows(test, "lse", lse_dev, lse, heads, 1, &queries, bound, bound);

@@ -36,15 +36,19 @@ export UBSAN_OPTIONS=print_stacktrace=1
 export LSAN_OPTIONS=suppressions=$PWD/tests/support/leaks.supp:print_suppressions=0
 export TSAN_OPTIONS=suppressions=$PWD/tests/support/races.supp:halt_on_error=1
 
+# What a shell test says of itself: its first comment.  Tests of this script hold other such lines further down.
+head_of() { # NAME
+    sed '/^#/!q' "tests/e2e/$1.sh"
+}
 has_line() { # NAME TEXT: the shell test has this comment
-    grep -qx "# $2" "tests/e2e/$1.sh"
+    head_of "$1" | grep -qx "# $2"
 }
 
 limit_of() { # PART NAME
     case $1 in
     release) echo 60 ;;
     asan | tsan) echo 180 ;;
-    shell) sed -n 's/^# timeout: \([0-9]*\)$/\1/p' "tests/e2e/$2.sh" | grep . || echo 300 ;;
+    shell) head_of "$2" | sed -n 's/^# timeout: \([0-9]*\)$/\1/p' | grep . || echo 300 ;;
     shell-asan) echo $((3 * $(limit_of shell "$2"))) ;;
     esac
 }

@@ -10,6 +10,9 @@ mkdir "$tree"
 cp -r Makefile scripts core "$tree"
 cd "$tree"
 export MAKEFLAGS=
+# A make of its own, not part of the one that runs the tests.
+unset MAKEFLAGS MAKELEVEL
+
 build() { make -j2 BUILD=out VARIANT=debug "$@" out/debug/obj/libcore.a; }
 
 build >log 2>&1 || fail "core does not build: $(tail -n 3 log)"

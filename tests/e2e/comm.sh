@@ -1,4 +1,5 @@
 #!/bin/bash
+# asan too
 # Collectives among 1 to 4 ranks of one machine: right sums, equal bits, agreement, deadlines, and
 # that nobody hangs when a rank sleeps, dies or aborts.
 # shellcheck source=tests/e2e/lib.sh

@@ -1,4 +1,5 @@
 #!/bin/bash
+# asan too
 # Two MPI ranks that share the micro-batches of a golden file hold all its bounds: outputs, losses,
 # gradients, and the state after the last step.
 # shellcheck source=tests/e2e/lib.sh

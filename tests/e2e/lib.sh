@@ -17,6 +17,8 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
 export OMPI_MCA_plm_rsh_agent=${OMPI_MCA_plm_rsh_agent:-true} # no ssh is needed on one machine
 export OMP_WAIT_POLICY=passive
+# Open MPI's modules keep no frame pointers: only the slow unwinder sees whose a leak is.
+export ASAN_OPTIONS=${ASAN_OPTIONS:-}:fast_unwind_on_malloc=0
 
 finish() {
     local command
@@ -25,7 +27,15 @@ finish() {
 }
 trap finish EXIT
 
-pass() { echo "$TEST_NAME: ok${1:+: $1}"; exit 0; }
+# A sanitizer's report in a log is a failure: the exit code of a rank may be lost on its way.
+pass() {
+    local report
+    report=$(grep -rhs -m1 -e 'ERROR: AddressSanitizer' -e 'ERROR: LeakSanitizer' -e 'runtime error:' \
+        --include='*log*' "$WORK" | head -1)
+    [ -z "$report" ] || fail "$report"
+    echo "$TEST_NAME: ok${1:+: $1}"
+    exit 0
+}
 fail() { echo "$TEST_NAME: FAILED: $1"; exit 1; }
 skip() { echo "$TEST_NAME: skipped: $1"; exit 77; }
 

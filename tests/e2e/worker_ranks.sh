@@ -1,4 +1,5 @@
 #!/bin/bash
+# asan too
 # timeout: 180
 # What one rank's trouble does to all: another config or program on a node, a rank that stops, a
 # loss that is not finite.  Each ends the job within its deadline, in one line that says who and why.

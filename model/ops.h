@@ -173,7 +173,8 @@ struct op_table {
     /* o[q_row][h * head_width + c]: softmax(q k^T / sqrt(head_width)) v within each pair of
      * sequences (query sequence s attends to key sequence s).  q [heads][q rows][head_width], k and
      * v [heads][kv rows][head_width], dtype of `o`. lse [heads][q rows] float32: log of the softmax
-     * denominator, for backward (NULL: not kept).  Never stores an N x N matrix. */
+     * denominator, for backward (NULL: not kept).  Padding rows of o are finite.  Never stores an
+     * N x N matrix. */
     ls_status (*attention_fwd)(struct op_device *device, struct op_matrix o, float *lse_dev,
                                const void *q_dev, const void *k_dev, const void *v_dev, int heads,
                                int head_width, const struct op_sequences *queries,
@@ -228,7 +229,12 @@ struct op_table {
     ls_status (*update)(struct op_device *device, const struct op_update *update);
 };
 
-/* The CPU twin.  `threads` compute threads.  Local.  Errors: LS_DEVICE. */
+/* The CPU twin on `threads` compute threads.  It calls omp_set_num_threads, for oneDNN and itself.
+ * Whoever starts the process sets OMP_WAIT_POLICY=passive where ranks may share cores: threads that
+ * spin for work cost the other ranks more than half of their speed (measured).  bf16 products are
+ * refused (LS_DEVICE) on CPUs without AVX-512; DNNL_MAX_CPU_ISA limits our kernels as well as
+ * oneDNN.  The scratch memory of products grows when a shape is met for the first time.  Local.
+ * Errors: LS_USAGE for less than one thread, LS_NOMEM, LS_DEVICE. */
 extern const struct op_table op_table_cpu;
 ls_status op_cpu_open(struct op_device **out, int threads) LS_MUST_CHECK;
 void op_cpu_close(struct op_device **device);

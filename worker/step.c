@@ -123,44 +123,51 @@ done:
     return st;
 }
 
+/* What all votes come to, into `work->vote`; the first rank that failed, -1 when none did. */
+static int count_votes(const struct trainer *trainer, struct step_work *work)
+{
+    const struct vote *votes = trainer->votes;
+    struct vote *sum = &work->vote;
+    int failed_rank = -1;
+    sum->draws = (struct hash128){0};
+    work->bad_rank = -1;
+    for (int r = 0; r < trainer->size; r++) {
+        if (votes[r].status != LS_OK && failed_rank < 0)
+            failed_rank = r;
+        if (votes[r].not_finite != 0 && work->bad_rank < 0)
+            work->bad_rank = r;
+        sum->stop |= votes[r].stop;
+        sum->not_finite |= votes[r].not_finite;
+        sum->mask_tokens |= votes[r].mask_tokens;
+        sum->draws = hash_add(sum->draws, votes[r].draws);
+    }
+    return failed_rank;
+}
+
 /* Exchange the votes: `work->vote` becomes that of all ranks.  The failure of any rank is
- * everybody's. */
+ * everybody's; a rank that failed itself keeps its own record. */
 static ls_status decide(struct trainer *trainer, struct step_work *work, ls_status mine)
 {
-    ls_status st = LS_OK;
     struct vote *vote = &work->vote;
     vote->status = (int32_t)mine;
     vote->stop = worker_stop_asked() ? 1 : 0;
     if (mine != LS_OK)
         (void)snprintf(vote->text, sizeof vote->text, "%s", status_message());
     double start_s = clock_now_s();
-    LS_TRY(comm_exchange(trainer->group, vote, sizeof *vote, trainer->votes));
+    ls_status st = comm_exchange(trainer->group, vote, sizeof *vote, trainer->votes);
     work->comm_wait_s += clock_now_s() - start_s;
+    if (st != LS_OK)
+        return mine != LS_OK ? status_adopt(mine, vote->text) : st;
 
-    const struct vote *votes = trainer->votes;
-    vote->draws = (struct hash128){0};
-    work->bad_rank = -1;
-    for (int r = 0; r < trainer->size; r++) {
-        if (votes[r].not_finite != 0 && work->bad_rank < 0)
-            work->bad_rank = r;
-        vote->stop |= votes[r].stop;
-        vote->not_finite |= votes[r].not_finite;
-        vote->mask_tokens |= votes[r].mask_tokens;
-        vote->draws = hash_add(vote->draws, votes[r].draws);
-        if (votes[r].status != LS_OK && st == LS_OK) {
-            st = (ls_status)votes[r].status;
-            char text[VOTE_TEXT_BYTES + 32];
-            (void)snprintf(text, sizeof text, trainer->size > 1 ? "rank %d: %s" : "%.0d%s", r,
-                           votes[r].text);
-            (void)status_adopt(st, r == trainer->rank ? votes[r].text : text);
-        }
-    }
-    trainer->agreed = st != LS_OK;
+    int failed_rank = count_votes(trainer, work);
+    trainer->agreed = failed_rank >= 0;
     trainer->own = mine != LS_OK;
-    if (mine != LS_OK)
-        st = status_adopt(mine, votes[trainer->rank].text);
-done:
-    return st;
+    if (failed_rank < 0 || mine != LS_OK)
+        return mine;
+    const struct vote *failed = (const struct vote *)trainer->votes + failed_rank;
+    char text[VOTE_TEXT_BYTES + 32];
+    (void)snprintf(text, sizeof text, "rank %d: %s", failed_rank, failed->text);
+    return status_adopt((ls_status)failed->status, text);
 }
 
 /* The gradient of all ranks, and its norm. */

@@ -76,6 +76,15 @@ train diverged --set optimization.lr=1000 --set optimization.start_lr=1000 --set
 [ "$code" = 11 ] || fail "diverged: exit code $code: $(tail -1 "$WORK/diverged.log")"
 grep -q '^lockstep: .*loss or gradient was not finite in 3 steps in a row' "$WORK/diverged.log" ||
     fail "diverged: $(tail -1 "$WORK/diverged.log")"
-[ "$(grep -c '"loss":null.*"skipped":true' "$WORK/diverged/metrics.jsonl")" = 2 ] ||
+[ "$(grep -c '"grad_norm":null.*"skipped":true' "$WORK/diverged/metrics.jsonl")" = 2 ] ||
     fail "diverged: $(cat "$WORK/diverged/metrics.jsonl")"
-pass "other config, other program, stopped rank, not finite"
+
+# Videos whose bytes are damaged: the rank that gives up takes all others with it.
+cp -r "$WORK/dataset" "$WORK/rotten"
+shard=$WORK/rotten/shard-00000.h5
+dd if=/dev/zero of="$shard" bs=1000 seek=20 count=$(($(stat -c %s "$shard") / 1000 - 60)) conv=notrunc status=none
+code=0
+train spoilt --set "data.datasets=[$WORK/rotten]" --set lockstep.max_restarts=0 || code=$?
+[ "$code" = 11 ] || fail "spoilt: exit code $code: $(tail -1 "$WORK/spoilt.log")"
+[ "$(grep -c '^lockstep: ' "$WORK/spoilt.log")" = 1 ] || fail "spoilt: not one line: $(tail -3 "$WORK/spoilt.log")"
+pass "other config, other program, stopped rank, not finite, unreadable videos"

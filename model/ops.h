@@ -243,8 +243,8 @@ void op_cpu_close(struct op_device **device);
  * the log and the checkpoint.  Valid as long as the device. */
 const char *op_cpu_facts(const struct op_device *device);
 
-/* Whether bf16 products are worth it here (AMX); else the caller falls back to float32 and says so.
- */
+/* Whether bf16 products are faster than float32 here (AMX, or AVX-512 of AMD); else the caller
+ * falls back to float32 and says so. */
 bool op_cpu_has_fast_bf16(const struct op_device *device);
 
 #ifdef __cplusplus

@@ -30,7 +30,7 @@ ls_status op_cpu_open(struct op_device **out, int threads)
     LS_TRY(cpu_products_open(&device->products));
     struct cpu_isa isa = cpu_products_isa();
     device->kernels = isa.kernels;
-    device->fast_bf16 = isa.amx;
+    device->fast_bf16 = isa.fast_bf16;
     (void)snprintf(device->facts, sizeof device->facts, "threads=%d isa=%s onednn=%s", threads,
                    isa.name, isa.version);
     *out = device;

@@ -86,7 +86,7 @@ void cpu_products_close(struct products **products);
 struct cpu_isa {
     const char *name;
     const struct cpu_kernels *kernels;
-    bool amx;
+    bool fast_bf16;   /* bf16 products are faster than float32 */
     char version[24]; /* of oneDNN */
 };
 struct cpu_isa cpu_products_isa(void);

@@ -21,6 +21,9 @@
 enum {
     WAITED_FOR_SLEEP_NS = 20000,
     IN_FLIGHT_SLEEP_NS = 100000,
+    LONGEST_SLEEP_NS = 400000, /* a 10 Gbit/s link fills half a megabyte in it */
+    LOOKS_BETWEEN_DOUBLINGS = 32,
+    LOOKS_COUNTED = 1000,
     IDLE_SLEEP_NS = 5000000, /* MPI may still hold messages that it called sent */
     TAGS = 8192,             /* MPI guarantees tags up to 32767 */
     OTHER_TAG = 2 * TAGS,
@@ -281,15 +284,26 @@ static void explain(struct comm_group *group)
     (void)pthread_mutex_unlock(&group->mutex);
 }
 
+/* How long to sleep after `idle_looks` looks at transfers that did not move: the longer nothing
+ * comes, the less a closer watch is worth the core's time. */
+static long sleep_ns_for(bool waited_for, int idle_looks)
+{
+    long sleep_ns = waited_for ? WAITED_FOR_SLEEP_NS : IN_FLIGHT_SLEEP_NS;
+    for (int i = LOOKS_BETWEEN_DOUBLINGS; i <= idle_looks && sleep_ns < LONGEST_SLEEP_NS;
+         i += LOOKS_BETWEEN_DOUBLINGS)
+        sleep_ns *= 2;
+    return sleep_ns < LONGEST_SLEEP_NS ? sleep_ns : LONGEST_SLEEP_NS;
+}
+
 /* Sleep until there may be something to do.  False when the thread is to end. */
-static bool rest(struct comm_group *group, bool failed, bool busy, bool moved)
+static bool rest(struct comm_group *group, bool failed, bool busy, int idle_looks)
 {
     struct timespec until;
     (void)pthread_mutex_lock(&group->mutex);
     int abort_code = group->abort_code;
     bool asked = group->explain;
     bool queued = !failed && (group->sums.first != NULL || group->others.first != NULL);
-    long sleep_ns = group->waiters > 0 ? WAITED_FOR_SLEEP_NS : IN_FLIGHT_SLEEP_NS;
+    long sleep_ns = sleep_ns_for(group->waiters > 0, idle_looks);
     bool stop = group->stop;
     if (!busy && !queued && !stop && !asked && abort_code < 0) {
         (void)clock_gettime(CLOCK_MONOTONIC, &until);
@@ -304,7 +318,7 @@ static bool rest(struct comm_group *group, bool failed, bool busy, bool moved)
         (void)MPI_Abort(MPI_COMM_WORLD, abort_code);
     if (asked)
         explain(group);
-    if (busy && !moved && sleep_ns > 0)
+    if (busy && idle_looks > 0 && sleep_ns > 0)
         (void)nanosleep(&(struct timespec){.tv_nsec = sleep_ns}, NULL);
     return !stop;
 }
@@ -324,6 +338,7 @@ void *comm_progress_run(void *argument)
 {
     struct comm_group *group = argument;
     bool failed = false;
+    int idle_looks = 0;
     (void)prctl(PR_SET_TIMERSLACK,
                 1000UL); /* ns; the default of 50 us would triple the short sleep */
     for (bool running = true; running;) {
@@ -341,7 +356,11 @@ void *comm_progress_run(void *argument)
             break_group(group, st);
         }
         bool busy = !failed && in_flight(group);
-        running = rest(group, failed, busy, moved);
+        if (moved)
+            idle_looks = 0;
+        else if (idle_looks < LOOKS_COUNTED)
+            idle_looks++;
+        running = rest(group, failed, busy, idle_looks);
         if (!busy && !failed && group->size > 1) {
             int flag = 0;
             (void)MPI_Iprobe(MPI_ANY_SOURCE, 0, group->communicator, &flag, MPI_STATUS_IGNORE);

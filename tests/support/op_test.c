@@ -43,10 +43,10 @@ static void case_end(struct op_test *test)
 
 static uint64_t run_case(struct op_test *test,
                          void (*one)(struct op_test *test, const void *argument),
-                         const void *argument)
+                         const void *argument, uint64_t first_seed)
 {
     test->digest = 0xcbf29ce484222325u;
-    test->seed = 1;
+    test->seed = first_seed;
     one(test, argument);
     case_end(test);
     return test->digest;
@@ -66,8 +66,9 @@ void op_test_repeat(void (*one)(struct op_test *test, const void *argument), con
         if (test.table == NULL) /* op_test_ok has ended the test */
             return;
         op_test_ok(test.table->reserve(test.device, &limits));
-        uint64_t first = run_case(&test, one, argument);
-        uint64_t second = run_case(&test, one, argument);
+        const uint64_t seed = 1000 * (uint64_t)threads;
+        uint64_t first = run_case(&test, one, argument, seed);
+        uint64_t second = run_case(&test, one, argument, seed);
         model_device_close(&test.opened);
         if (first != second)
             fail_msg("two runs on %d threads differ", threads);

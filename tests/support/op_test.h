@@ -33,7 +33,8 @@ struct op_test {
     uint64_t seed;   /* of the next random array */
 };
 
-/* Run `one` twice on each of 1, 2 and 3 threads: the two digests must be equal bit by bit. */
+/* Run `one` twice on each of 1, 2 and 3 threads, each time with random numbers of its own: the two
+ * digests of a thread count must be equal bit by bit. */
 void op_test_repeat(void (*one)(struct op_test *test, const void *argument), const void *argument);
 
 /* Host memory that lives until the case ends. */

@@ -113,8 +113,8 @@ static void store_rows(const struct backward *b, struct op_matrix to, int64_t of
     }
 }
 
-/* Probabilities and score gradients of a block of queries against a block of keys; rows beyond
- * `count` of the score gradients are zero. */
+/* Probabilities and score gradients of a block of queries against a block of keys.  Rows beyond
+ * `count` of the score gradients are zero, because those of the output gradients are. */
 static void block_scores(const struct backward *b, const struct pair *pair,
                          const struct backward_slice *slice, int64_t first, int64_t count,
                          int64_t keys)
@@ -141,8 +141,6 @@ static void block_scores(const struct backward *b, const struct pair *pair,
         kernels->softmax_bwd(slice->scores + i * CPU_KEYS, slice->d_scores + i * CPU_KEYS, keys,
                              padded, (float)((double)pair->lse[first + i] * M_LOG2E),
                              slice->delta[first + i]);
-    for (int64_t i = count; i < rows; i++)
-        memset(slice->d_scores + i * CPU_KEYS, 0, (size_t)keys * sizeof(float));
 }
 
 /* dV += P^T dO, dK += dS^T Q, dQ += dS K for one pair of blocks.  dS is without the scale here, and

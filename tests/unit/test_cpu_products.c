@@ -20,7 +20,7 @@ static void open_ones(struct ones *ones)
     op_test_ok(op_cpu_open(&ones->device, 2));
     op_test_ok(op_table_cpu.allocate(ones->device, &ones->x, SHAPES * sizeof(float)));
     op_test_ok(op_table_cpu.allocate(ones->device, &ones->w, SHAPES * sizeof(float)));
-    op_test_ok(op_table_cpu.allocate(ones->device, &ones->y, sizeof(float)));
+    op_test_ok(op_table_cpu.allocate(ones->device, &ones->y, SHAPES * sizeof(float)));
     for (int i = 0; i < SHAPES; i++) {
         ((float *)ones->x)[i] = 1.0f;
         ((float *)ones->w)[i] = (float)(i % 3);
@@ -59,6 +59,24 @@ static void products_stay_right_when_the_cache_overflows(void **state)
         expect_sum(&ones, count, false);
     for (int count = 1; count <= 30; count++)
         expect_sum(&ones, count, count % 2 == 0);
+    close_ones(&ones);
+}
+
+/* Shapes that differ in their rows alone, as mask lengths make them. */
+static void the_cache_tells_rows_apart(void **state)
+{
+    (void)state;
+    struct ones ones;
+    open_ones(&ones);
+    float *y = ones.y;
+    for (int rows = 1; rows < SHAPES; rows += 3) {
+        for (int i = 0; i < SHAPES; i++)
+            y[i] = -1.0f;
+        op_test_ok(op_table_cpu.linear_fwd(ones.device, (struct op_matrix){y, rows, 1, OP_F32},
+                                           (struct op_matrix){ones.x, rows, 1, OP_F32},
+                                           (struct op_matrix){ones.x, 1, 1, OP_F32}, NULL, false));
+        assert_true(y[rows - 1] == 1.0f && y[rows] == -1.0f);
+    }
     close_ones(&ones);
 }
 
@@ -115,6 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_stay_right_when_the_cache_overflows),
+        cmocka_unit_test(the_cache_tells_rows_apart),
         cmocka_unit_test(two_devices_do_not_disturb_each_other),
         cmocka_unit_test(a_shape_beyond_the_reserved_is_refused),
         cmocka_unit_test(no_threads_are_refused),

@@ -229,7 +229,7 @@ struct op_table {
     ls_status (*update)(struct op_device *device, const struct op_update *update);
 };
 
-/* The CPU twin on `threads` compute threads.  It calls omp_set_num_threads, for oneDNN and itself.
+/* The CPU twin on `threads` compute threads.  It calls omp_set_num_threads, which oneDNN obeys.
  * Whoever starts the process sets OMP_WAIT_POLICY=passive where ranks may share cores: threads that
  * spin for work cost the other ranks more than half of their speed (measured).  bf16 products are
  * refused (LS_DEVICE) on CPUs without AVX-512; DNNL_MAX_CPU_ISA limits our kernels as well as

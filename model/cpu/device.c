@@ -22,7 +22,6 @@ ls_status op_cpu_open(struct op_device **out, int threads)
     if (threads < 1)
         return LS_FAIL(LS_USAGE, "threads=%d: at least 1 is needed", threads);
     omp_set_dynamic(0);
-    omp_set_num_threads(threads);
     device = calloc(1, sizeof *device);
     if (device == NULL)
         return LS_FAIL(LS_NOMEM, "out of memory for the CPU device");

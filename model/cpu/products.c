@@ -7,6 +7,7 @@
  * different products, of which those of new mask lengths are new: making them is below 1 % of it.
  */
 #include <dnnl.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -290,6 +291,9 @@ ls_status cpu_product(struct op_device *device, const struct product *product, v
     if (device->kernels != &cpu_kernels_avx512 &&
         (product->a_dtype == OP_BF16 || product->b_dtype == OP_BF16))
         return LS_FAIL(LS_DEVICE, "this CPU has no bf16 products (AVX-512): use float32");
+    /* The number belongs to the calling thread, and another device may have set it. */
+    if (omp_get_max_threads() != device->threads)
+        omp_set_num_threads(device->threads);
     LS_TRY(find_entry(products, &entry, product));
     DNNL_TRY(set_pointer(entry->a, a));
     DNNL_TRY(set_pointer(entry->b, b));

@@ -72,7 +72,7 @@ ls_status planes_md5(char *out, const AVFrame *frame)
     av_md5_init(md5);
     LS_TRY(walk(frame, add_to_md5, md5));
     av_md5_final(md5, digest);
-    for (int i = 0; i < 16; i++)
+    for (size_t i = 0; i < sizeof digest; i++)
         (void)snprintf(out + 2 * i, 3, "%02x", digest[i]);
 done:
     av_free(md5);

@@ -3,6 +3,7 @@
  * video's bytes.  What they do not cover is HDF5's structure and the table of videos. */
 #include "data/verify.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -115,6 +116,7 @@ static ls_status trace_damage(struct verifying *v, const struct shard_record *sh
     ls_status st = LS_OK;
     bool found = false;
     struct dataset_place place = {.shard = shard, .path = path, .file = file};
+    assert(v->index != NULL); /* a shard's record is of an index */
     for (uint64_t i = 0; i < shard->videos; i++) {
         LS_TRY(index_video(&place.video, v->index, shard->first_video + i));
         const char *name = (const char *)v->index->blob + place.video.name_at;

@@ -99,7 +99,7 @@ static ls_status open_file(struct video *video)
     if (info.st_size == 0)
         return LS_FAIL(LS_DATA, "%s: empty file", path);
     video->file_bytes = info.st_size;
-    video->read_limit = info.st_size < INT64_MAX / (2 * READ_FACTOR)
+    video->read_limit = info.st_size < INT64_MAX / (INT64_C(2) * READ_FACTOR)
                             ? READ_FACTOR * info.st_size + READ_EXTRA_BYTES
                             : INT64_MAX;
     return LS_OK;

@@ -19,6 +19,7 @@ static double probabilities(double *p, const double *q, const double *k, int64_t
         sum += exp(p[j] - largest);
     for (int64_t j = 0; j < keys; j++)
         p[j] = exp(p[j] - largest) / sum;
+    /* cppcheck-suppress invalidFunctionArg; there is a key, so the sum is above 0 */
     return largest + log(sum);
 }
 

@@ -84,7 +84,7 @@ static double spread(const struct parameter *p)
         return 1.0;
     if (p->dimensions == 1)
         return 0.3;
-    return 1.0 / sqrt((double)(p->count / p->shape[0]));
+    return 1.0 / sqrt((double)p->count / (double)p->shape[0]);
 }
 
 static void draw_state(struct jepa_case *it, struct random_stream *stream)
@@ -169,7 +169,8 @@ ls_status jepa_case_open(struct jepa_case *out, const struct jepa_case_shape *sh
         (int64_t)shape->clips * 3 * out->options.frames * out->options.height * out->options.width;
     const size_t flat = (size_t)out->parameters->flat_count;
     out->pixels = calloc((size_t)out->pixel_count, sizeof *out->pixels);
-    out->lists = calloc((size_t)(shape->clips * shape->groups * tokens), sizeof *out->lists);
+    out->lists =
+        calloc((size_t)shape->clips * (size_t)(shape->groups * tokens), sizeof *out->lists);
     out->weights = calloc(flat, sizeof *out->weights);
     out->ema = calloc(flat, sizeof *out->ema);
     if (order == NULL || out->pixels == NULL || out->lists == NULL || out->weights == NULL ||

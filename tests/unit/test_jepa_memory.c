@@ -24,12 +24,14 @@ static const bool counting = false;
 #else
 static const bool counting = true;
 
+/* glibc's and the linker's names.  NOLINTBEGIN(bugprone-reserved-identifier) */
 extern void *__libc_malloc(size_t bytes);
 extern void *__libc_calloc(size_t count, size_t bytes);
 extern void *__libc_realloc(void *memory, size_t bytes);
 extern void *__libc_memalign(size_t alignment, size_t bytes);
 extern void __libc_free(void *memory);
 extern const char __executable_start, etext; /* the linker's: where this program's code lies */
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 static void note(const void *caller)
 {

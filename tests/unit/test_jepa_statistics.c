@@ -16,14 +16,14 @@ static struct op_device *device;
 
 static double *room(int64_t count)
 {
-    double *values = calloc((size_t)count, sizeof *values);
+    double *values = calloc((size_t)count + 1, sizeof *values);
     assert_non_null(values);
     return values;
 }
 
 static float *output_of(struct jepa *jepa, enum jepa_output which, int group, int64_t count)
 {
-    float *values = calloc((size_t)count, sizeof *values);
+    float *values = calloc((size_t)count + 1, sizeof *values);
     assert_non_null(values);
     assert_int_equal(jepa_output(jepa, which, group, values), LS_OK);
     return values;

@@ -106,6 +106,17 @@ static void a_gradient_changed_on_the_host_is_what_the_update_uses(void **state)
     jepa_case_close(&it);
 }
 
+/* A key bias moves all scores of a query alike, so its gradient is rounding alone, and AdamW's
+ * first update makes a full step of its sign. */
+static void forget_key_biases(const struct parameters *parameters, float *weights)
+{
+    for (int i = 0; i < parameters->count; i++) {
+        const struct parameter *p = &parameters->table[i];
+        if (strstr(p->name, "attn.qkv.bias") != NULL)
+            memset(weights + p->offset + p->count / 3, 0, (size_t)p->count / 3 * sizeof(float));
+    }
+}
+
 static void padded_rows_change_nothing_but_rounding(void **state)
 {
     (void)state;
@@ -120,7 +131,9 @@ static void padded_rows_change_nothing_but_rounding(void **state)
         run(&rounded, &it, &padded);
         const int64_t count = it.parameters->flat_count;
         assert_true(fabs(rounded.loss - exact.loss) < 1e-5 * exact.loss);
-        assert_true(jepa_case_difference(rounded.gradient, exact.gradient, count) < 1e-4);
+        assert_true(jepa_case_difference(rounded.gradient, exact.gradient, count) < 1e-5);
+        forget_key_biases(it.parameters, rounded.weights);
+        forget_key_biases(it.parameters, exact.weights);
         assert_true(jepa_case_difference(rounded.weights, exact.weights, count) < 1e-4);
         free_outcome(&exact);
         free_outcome(&rounded);

@@ -33,7 +33,7 @@ static ls_status walk(const AVFrame *frame, row_callback take, void *context)
         bool chroma = p == 1 || p == 2;
         int height = chroma ? AV_CEIL_RSHIFT(frame->height, format->log2_chroma_h) : frame->height;
         for (int y = 0; y < height; y++)
-            take(context, frame->data[p] + (ptrdiff_t)y * frame->linesize[p], (size_t)width[p]);
+            take(context, frame->data[p] + (ptrdiff_t)frame->linesize[p] * y, (size_t)width[p]);
     }
     if (palette)
         take(context, frame->data[1], PALETTE_BYTES);

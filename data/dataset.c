@@ -22,8 +22,8 @@ static ls_status check_identity(const struct dataset_shard *shard,
     LS_TRY(footer_read(&footer, file, record->file_bytes, shard->path));
     if (footer.hash.low != record->hash_low || footer.hash.high != record->hash_high)
         st = LS_FAIL(LS_DATA,
-                     "%s: not the shard that the index was made from: run the same "
-                     "`lockstep pack` once more",
+                     "%s: not the shard that the index was made from: make the index "
+                     "again by `lockstep pack -o DATASET`",
                      shard->path);
 done:
     return st;

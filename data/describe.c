@@ -133,13 +133,18 @@ static ls_status count_tables(struct video_detail *out, const struct dataset_pla
 {
     ls_status st = LS_OK;
     uint8_t row[PACKET_ROW_BYTES];
-    uint32_t before = 0;
+    uint8_t *started = NULL; /* by packet */
+    LS_TRY(core_alloc(&started, out->row.packets));
     for (uint64_t n = 0; n < out->row.frames; n++) {
         struct frame_record frame;
         LS_TRY(dataset_read_rows(&frame, row, place, &record_frame_layout, place->shard->frames_at,
                                  out->row.first_frame + n, 1));
-        out->starts += n == 0 || frame.start != before;
-        before = frame.start;
+        if (frame.start >= out->row.packets) {
+            st = LS_FAIL(LS_DATA, "%s: damaged: a frame row of '%.300s'", place->path, out->name);
+            goto done;
+        }
+        out->starts += !started[frame.start];
+        started[frame.start] = 1;
     }
     for (uint64_t p = 0; p < out->row.packets; p++) {
         struct packet_record packet;
@@ -150,6 +155,7 @@ static ls_status count_tables(struct video_detail *out, const struct dataset_pla
         out->discarded += (packet.flags & PACKET_DISCARD) != 0;
     }
 done:
+    free(started);
     return st;
 }
 

@@ -14,7 +14,7 @@
 #include "data/footer.h"
 #include "data/h5.h"
 
-#define REMEDY "make it again by running the same `lockstep pack` once more"
+#define REMEDY "make it again by `lockstep pack -o DATASET`"
 
 static ls_status map_file(struct index_file *index)
 {

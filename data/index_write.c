@@ -9,6 +9,7 @@
 #include "data/h5.h"
 #include "data/index.h"
 #include "data/shard.h"
+#include "data/skips.h"
 
 struct building {
     uint8_t *video_rows;
@@ -16,6 +17,7 @@ struct building {
     struct shard_record *shards;
     size_t shard_count, shard_room;
     struct record_blob blob;
+    struct skips skips;
 };
 
 int64_t index_shard_number(const char *name)
@@ -53,6 +55,12 @@ static ls_status add_shard(struct building *building, const char *folder, int64_
                       sizeof *building->shards));
     shard.record.number = (uint64_t)number;
     shard.record.first_video = building->video_count;
+    uint64_t standing = 0;
+    for (uint64_t i = 0; i < shard.record.skipped; i++) {
+        const char *name = (const char *)shard.blob + shard.skipped[i].name_at;
+        standing += skips_stands(&building->skips, name, (uint64_t)number, i);
+    }
+    shard.record.skipped = standing;
     building->shards[building->shard_count++] = shard.record;
     uint64_t base = building->blob.size;
     LS_TRY(record_blob_add(&building->blob, shard.blob, (size_t)shard.blob_bytes, &at, &size));
@@ -140,6 +148,7 @@ ls_status index_write(const char *folder)
     size_t count = 0;
     LS_TRY(core_format(&path, "%s/%s", folder, INDEX_NAME));
     LS_TRY(core_format(&beside, "%s.tmp-%ld", path, (long)getpid()));
+    LS_TRY(skips_read(&building.skips, folder));
     LS_TRY(index_list_shards(&numbers, &count, folder));
     for (size_t i = 0; i < count; i++)
         LS_TRY(add_shard(&building, folder, numbers[i]));
@@ -156,5 +165,6 @@ done:
     free(building.video_rows);
     free(building.shards);
     record_blob_close(&building.blob);
+    skips_close(&building.skips);
     return st;
 }

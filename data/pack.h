@@ -25,7 +25,8 @@ struct pack_progress {
 #define PACK_SHARD_BYTES (UINT64_C(1) << 30)
 
 struct pack_options {
-    const char *const *inputs; /* folders, lists, files: list_add_input */
+    const char *const *inputs; /* folders, lists, files: list_add_input; none: only index and report
+                                * of the shards that are there are made again */
     int input_count;
     const char *output;   /* the dataset folder; made when missing */
     int jobs;             /* worker processes; 0: one a processor */

@@ -15,42 +15,86 @@
 
 enum { FILES_PER_SHARD_MAX = 1 << 17 };
 
-struct name_set { /* sorted texts */
-    char **names;
+/* What a finished shard says of a file. */
+struct finished_file {
+    char *name;
+    bool skipped;
+    uint64_t bytes; /* of a skipped one, as it was then */
+    int64_t mtime_ns;
+};
+
+struct finished { /* by name */
+    struct finished_file *files;
     size_t count, room;
 };
 
-static int compare_texts(const void *a, const void *b)
+static int compare_finished(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(((const struct finished_file *)a)->name, ((const struct finished_file *)b)->name);
 }
 
-static ls_status add_name(struct name_set *set, const uint8_t *blob, uint64_t at)
+static ls_status add_finished(struct finished *finished, const uint8_t *name,
+                              const struct skipped_record *skipped)
 {
     ls_status st = LS_OK;
-    LS_TRY(table_grow((void **)&set->names, &set->room, set->count, sizeof *set->names));
-    LS_TRY(core_format(&set->names[set->count], "%s", (const char *)blob + at));
-    set->count++;
+    LS_TRY(table_grow((void **)&finished->files, &finished->room, finished->count,
+                      sizeof *finished->files));
+    struct finished_file *file = &finished->files[finished->count];
+    *file = (struct finished_file){.skipped = skipped != NULL};
+    if (skipped != NULL) {
+        file->bytes = skipped->source_bytes;
+        file->mtime_ns = skipped->source_mtime_ns;
+    }
+    LS_TRY(core_format(&file->name, "%s", (const char *)name));
+    finished->count++;
 done:
     return st;
 }
 
-static ls_status collect_names(struct name_set *set, const char *path)
+static ls_status collect_finished(struct finished *finished, const char *path)
 {
     ls_status st = LS_OK;
     struct shard shard = {0};
     LS_TRY(shard_open(&shard, path, 0));
     for (uint64_t v = 0; v < shard.record.videos; v++)
-        LS_TRY(add_name(set, shard.blob, shard.videos[v].name_at));
+        LS_TRY(add_finished(finished, shard.blob + shard.videos[v].name_at, NULL));
     for (uint64_t s = 0; s < shard.record.skipped; s++)
-        LS_TRY(add_name(set, shard.blob, shard.skipped[s].name_at));
+        LS_TRY(add_finished(finished, shard.blob + shard.skipped[s].name_at, &shard.skipped[s]));
 done:
     shard_close(&shard);
     return st;
 }
 
-/* Names that finished shards hold or have skipped, and the shards' numbers (ascending). */
-static ls_status read_finished(struct name_set *set, int64_t **numbers, size_t *number_count,
+static void close_finished(struct finished *finished)
+{
+    for (size_t i = 0; i < finished->count; i++)
+        free(finished->files[i].name);
+    free(finished->files);
+}
+
+/* Whether there is nothing to do for a file: it is packed, or it was skipped as it still is.  One
+ * that was missing or has been repaired is tried again. */
+static bool is_finished(const struct finished *finished, const struct pack_source *source)
+{
+    size_t low = 0;
+    size_t high = finished->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(finished->files[middle].name, source->name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < finished->count && strcmp(finished->files[low].name, source->name) == 0; low++) {
+        const struct finished_file *file = &finished->files[low];
+        if (!file->skipped || (file->bytes == source->bytes && file->mtime_ns == source->mtime_ns))
+            return true;
+    }
+    return false;
+}
+
+/* What finished shards hold or have skipped, and the shards' numbers (ascending). */
+static ls_status read_finished(struct finished *finished, int64_t **numbers, size_t *number_count,
                                const char *folder)
 {
     ls_status st = LS_OK;
@@ -58,12 +102,12 @@ static ls_status read_finished(struct name_set *set, int64_t **numbers, size_t *
     LS_TRY(index_list_shards(numbers, number_count, folder));
     for (size_t i = 0; i < *number_count; i++) {
         LS_TRY(index_shard_path(&path, folder, (uint64_t)(*numbers)[i]));
-        LS_TRY(collect_names(set, path));
+        LS_TRY(collect_finished(finished, path));
         free(path);
         path = NULL;
     }
-    if (set->count > 0)
-        qsort(set->names, set->count, sizeof *set->names, compare_texts);
+    if (finished->count > 0)
+        qsort(finished->files, finished->count, sizeof *finished->files, compare_finished);
 done:
     free(path);
     return st;
@@ -103,37 +147,42 @@ done:
     return st;
 }
 
-/* A part belongs to one version of one file with one label. */
-static ls_status plan_file(struct pack_plan *plan, const struct list_entry *entry)
+static void describe_source(struct pack_source *out, const struct list_entry *entry)
 {
-    ls_status st = LS_OK;
     struct stat info;
-    struct plan_file *file = &plan->files[plan->file_count];
-    char text[HASH_TEXT_BYTES];
-    uint64_t weight;
-    memset(&info, 0, sizeof info);
-    if (stat(entry->path, &info) != 0)
-        memset(&info, 0, sizeof info);
-    memcpy(&weight, &entry->weight, sizeof weight);
-    uint64_t identity[5] = {(uint64_t)entry->label, weight, (uint64_t)info.st_size,
-                            (uint64_t)info.st_mtim.tv_sec, (uint64_t)info.st_mtim.tv_nsec};
-    struct hash128 inner = hash_buffer(identity, sizeof identity);
-    hash_text(text, hash_buffer_at(entry->path, strlen(entry->path), inner.low, inner.high));
-    file->source = (struct pack_source){
+    *out = (struct pack_source){
         .name = entry->path,
         .path = entry->path,
         .label = entry->label,
         .weight = entry->weight,
-        .bytes = S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0,
     };
+    if (stat(entry->path, &info) != 0)
+        return;
+    out->bytes = S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
+    out->mtime_ns = info.st_mtim.tv_sec * (int64_t)1000000000 + info.st_mtim.tv_nsec;
+}
+
+/* A part belongs to one version of one file with one label. */
+static ls_status add_file(struct pack_plan *plan, const struct pack_source *source)
+{
+    ls_status st = LS_OK;
+    struct plan_file *file = &plan->files[plan->file_count];
+    char text[HASH_TEXT_BYTES];
+    uint64_t weight;
+    memcpy(&weight, &source->weight, sizeof weight);
+    uint64_t identity[4] = {(uint64_t)source->label, weight, source->bytes,
+                            (uint64_t)source->mtime_ns};
+    struct hash128 inner = hash_buffer(identity, sizeof identity);
+    hash_text(text, hash_buffer_at(source->name, strlen(source->name), inner.low, inner.high));
+    file->source = *source;
     LS_TRY(core_format(&file->part_path, "%s/%s.part", plan->parts_folder, text));
-    plan->bytes += file->source.bytes;
+    plan->bytes += source->bytes;
     plan->file_count++;
 done:
     return st;
 }
 
-static ls_status plan_files(struct pack_plan *plan, const struct name_set *finished)
+static ls_status plan_files(struct pack_plan *plan, const struct finished *finished)
 {
     ls_status st = LS_OK;
     uint8_t *repeated = NULL;
@@ -141,12 +190,12 @@ static ls_status plan_files(struct pack_plan *plan, const struct name_set *finis
     LS_TRY(mark_repeated(plan, repeated));
     LS_TRY(core_alloc(&plan->files, plan->list.count));
     for (size_t i = 0; i < plan->list.count; i++) {
-        char *const *name = &plan->list.entries[i].path;
-        if (repeated[i] ||
-            (finished->count > 0 && bsearch(name, finished->names, finished->count,
-                                            sizeof *finished->names, compare_texts) != NULL))
+        struct pack_source source;
+        if (repeated[i])
             continue;
-        LS_TRY(plan_file(plan, &plan->list.entries[i]));
+        describe_source(&source, &plan->list.entries[i]);
+        if (!is_finished(finished, &source))
+            LS_TRY(add_file(plan, &source));
     }
 done:
     free(repeated);
@@ -184,27 +233,29 @@ ls_status pack_plan_open(struct pack_plan *out, const struct pack_options *optio
 {
     ls_status st = LS_OK;
     struct pack_plan plan = {0};
-    struct name_set finished = {0};
+    struct finished finished = {0};
     int64_t *numbers = NULL;
     size_t number_count = 0;
     for (int i = 0; i < options->input_count; i++)
         LS_TRY(list_add_input(&plan.list, options->inputs[i]));
-    if (plan.list.count == 0) {
-        st = LS_FAIL(LS_USAGE, "nothing to pack: %s",
-                     options->input_count > 0 ? "no file in what was named" : "no input named");
+    if (options->input_count > 0 && plan.list.count == 0) {
+        st = LS_FAIL(LS_USAGE, "nothing to pack: no file in what was named");
         goto done;
     }
     LS_TRY(files_make_folder(options->output));
     LS_TRY(core_format(&plan.parts_folder, "%s/parts", options->output));
     LS_TRY(read_finished(&finished, &numbers, &number_count, options->output));
+    if (options->input_count == 0 && number_count == 0) {
+        st =
+            LS_FAIL(LS_USAGE, "%s: nothing to pack: name folders, lists or files", options->output);
+        goto done;
+    }
     LS_TRY(plan_files(&plan, &finished));
     LS_TRY(cut_shards(&plan, options, numbers, number_count));
     *out = plan;
     plan = (struct pack_plan){0};
 done:
-    for (size_t i = 0; i < finished.count; i++)
-        free(finished.names[i]);
-    free(finished.names);
+    close_finished(&finished);
     free(numbers);
     pack_plan_close(&plan);
     return st;

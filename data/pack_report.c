@@ -11,6 +11,7 @@
 #include "core/files.h"
 #include "data/index.h"
 #include "data/shard.h"
+#include "data/skips.h"
 
 static void write_field(FILE *file, const char *text)
 {
@@ -55,7 +56,8 @@ static void write_skipped(FILE *file, const char *name, const char *reason, uint
     (void)fputs(",\r\n", file);
 }
 
-static ls_status write_shard(FILE *file, struct pack_summary *sum, const char *path)
+static ls_status write_shard(FILE *file, struct pack_summary *sum, const char *path,
+                             const struct skips *skips, uint64_t number)
 {
     ls_status st = LS_OK;
     struct shard shard = {0};
@@ -66,12 +68,14 @@ static ls_status write_shard(FILE *file, struct pack_summary *sum, const char *p
     }
     for (uint64_t s = 0; s < shard.record.skipped; s++) {
         const struct skipped_record *skipped = &shard.skipped[s];
-        write_skipped(file, (const char *)shard.blob + skipped->name_at,
-                      (const char *)shard.blob + skipped->reason_at, skipped->source_bytes,
-                      skipped->label);
+        const char *name = (const char *)shard.blob + skipped->name_at;
+        if (!skips_stands(skips, name, number, s))
+            continue;
+        sum->skipped++;
+        write_skipped(file, name, (const char *)shard.blob + skipped->reason_at,
+                      skipped->source_bytes, skipped->label);
     }
     sum->videos += (int64_t)shard.record.videos;
-    sum->skipped += (int64_t)shard.record.skipped;
     sum->bytes += shard.record.bytes;
     sum->shards++;
 done:
@@ -86,13 +90,15 @@ static ls_status write_rows(FILE *file, struct pack_summary *sum, const char *fo
     char *path = NULL;
     int64_t *numbers = NULL;
     size_t count = 0;
+    struct skips skips = {0};
+    LS_TRY(skips_read(&skips, folder));
     (void)fputs("file,status,reason,frames,width,height,fps,codec,pixel_format,source_bytes,"
                 "packed_bytes,bad_frames,label,shard\r\n",
                 file);
     LS_TRY(index_list_shards(&numbers, &count, folder));
     for (size_t i = 0; i < count; i++) {
         LS_TRY(index_shard_path(&path, folder, (uint64_t)numbers[i]));
-        LS_TRY(write_shard(file, sum, path));
+        LS_TRY(write_shard(file, sum, path, &skips, (uint64_t)numbers[i]));
         free(path);
         path = NULL;
     }
@@ -101,6 +107,7 @@ static ls_status write_rows(FILE *file, struct pack_summary *sum, const char *fo
         write_skipped(file, entry->path, "listed more than once: packed once", 0, entry->label);
     }
 done:
+    skips_close(&skips);
     free(path);
     free(numbers);
     return st;

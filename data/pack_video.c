@@ -288,7 +288,8 @@ ls_status pack_skip(const char *part_path, const struct pack_source *source, con
 {
     ls_status st = LS_OK;
     struct record_blob blob = {0};
-    struct skipped_record skipped = {.source_bytes = source->bytes, .label = source->label};
+    struct skipped_record skipped = {
+        .source_bytes = source->bytes, .source_mtime_ns = source->mtime_ns, .label = source->label};
     /* Messages begin with the path, which the report has in a column of its own. */
     size_t prefix = strlen(source->path);
     if (strncmp(reason, source->path, prefix) == 0 && strncmp(reason + prefix, ": ", 2) == 0)

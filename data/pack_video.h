@@ -14,7 +14,8 @@ struct pack_source {
     const char *path; /* where to open it */
     int64_t label;
     double weight;
-    uint64_t bytes; /* of the file */
+    uint64_t bytes;   /* of the file; 0 when it cannot be looked at */
+    int64_t mtime_ns; /* likewise */
 };
 
 /* Write the part of one source file: a packed video or, when it cannot be used, the reason.  Only

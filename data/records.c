@@ -91,9 +91,13 @@ static const struct table_column video_columns[] = {
 };
 
 static const struct table_column skipped_columns[] = {
-    COLUMN(skipped_record, name_at, TABLE_U64),      COLUMN(skipped_record, name_size, TABLE_U64),
-    COLUMN(skipped_record, reason_at, TABLE_U64),    COLUMN(skipped_record, reason_size, TABLE_U64),
-    COLUMN(skipped_record, source_bytes, TABLE_U64), COLUMN(skipped_record, label, TABLE_I64),
+    COLUMN(skipped_record, name_at, TABLE_U64),
+    COLUMN(skipped_record, name_size, TABLE_U64),
+    COLUMN(skipped_record, reason_at, TABLE_U64),
+    COLUMN(skipped_record, reason_size, TABLE_U64),
+    COLUMN(skipped_record, source_bytes, TABLE_U64),
+    COLUMN(skipped_record, source_mtime_ns, TABLE_I64),
+    COLUMN(skipped_record, label, TABLE_I64),
 };
 
 #define SHARD(member) COLUMN(shard_record, member, TABLE_U64)

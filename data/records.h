@@ -20,7 +20,7 @@ enum {
     PACKET_ROW_BYTES = 48,
     FRAME_ROW_BYTES = 48,
     VIDEO_ROW_BYTES = 360,
-    SKIPPED_ROW_BYTES = 48,
+    SKIPPED_ROW_BYTES = 56,
     SHARD_ROW_BYTES = 120,
 };
 
@@ -114,6 +114,7 @@ struct skipped_record {
     uint64_t name_at, name_size;
     uint64_t reason_at, reason_size;
     uint64_t source_bytes;
+    int64_t source_mtime_ns; /* since 1970; 0 when the file could not be looked at */
     int64_t label;
 };
 

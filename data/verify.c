@@ -206,7 +206,7 @@ static ls_status check_others(struct verifying *v, const char *folder)
             continue;
         LS_TRY(index_shard_path(&path, folder, (uint64_t)numbers[i]));
         if (v->index != NULL)
-            report(v, "%s: not in the index: run the same `lockstep pack` once more", path);
+            report(v, "%s: not in the index: make that again by `lockstep pack -o DATASET`", path);
         LS_TRY(check_shard(v, NULL, path));
         free(path);
         path = NULL;

@@ -131,7 +131,7 @@ static const struct option pack_table[] = {
 
 const struct command command_pack = {
     .name = "pack",
-    .arguments = "LIST.csv|DIR|FILE...",
+    .arguments = "[LIST.csv|DIR|FILE...]",
     .summary = "videos and images into a sharded HDF5 dataset",
     .details =
         "Packs video files and images into DATASET: a folder (all files below it), a list with a "
@@ -140,8 +140,11 @@ const struct command command_pack = {
         "skipped, "
         "and DATASET/" PACK_REPORT_NAME " says why; that is no failure unless nothing at all could "
         "be packed (exit code 11). The command can be stopped at any moment and given again, and "
-        "given on many machines at once: nothing is packed twice.",
-    .arguments_least = 1,
+        "given on many machines at once: nothing is packed twice. Files that were skipped are "
+        "tried "
+        "again when they have changed. Without any file, only the index and the report of the "
+        "shards in DATASET are made again.",
+    .arguments_least = 0,
     .arguments_most = -1,
     .arguments_offset = offsetof(struct pack_command, inputs),
     .options = pack_table,

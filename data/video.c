@@ -105,10 +105,39 @@ static ls_status open_file(struct video *video)
     return LS_OK;
 }
 
+/* Demuxers whose input is a list of other files. */
+static bool is_playlist(const char *demuxer)
+{
+    static const char *const names[] = {"hls", "dash", "concat", "rtsp", "sdp", "imf"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(demuxer, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Before a demuxer sees the file: some follow what it says to others. */
+static ls_status choose_demuxer(const struct video *video, const AVInputFormat **out)
+{
+    ls_status st = LS_OK;
+    av_log_clear();
+    int result = av_probe_input_buffer2(video->io, out, video->path, NULL, 0, 0);
+    if (result == AVERROR_INVALIDDATA && av_log_first()[0] == '\0') {
+        st = LS_FAIL(LS_DATA, "%s: no video or image that this FFmpeg knows", video->path);
+        goto done;
+    }
+    AV_TRY(result, video->path, "open");
+    if (is_playlist((*out)->name))
+        st = LS_FAIL(LS_DATA, "%s: a playlist (%s): list the files themselves", video->path,
+                     (*out)->name);
+done:
+    return st;
+}
+
 static ls_status open_format(struct video *video)
 {
     ls_status st = LS_OK;
     AVDictionary *options = NULL;
+    const AVInputFormat *demuxer = NULL;
     uint8_t *buffer = av_malloc(IO_BUFFER_BYTES);
     if (buffer != NULL)
         video->io =
@@ -121,28 +150,20 @@ static ls_status open_format(struct video *video)
         goto done;
     }
     video->format->pb = video->io;
+    video->format->flags |= AVFMT_FLAG_CUSTOM_IO;
     video->format->io_open = refuse_open;
     /* As the ffmpeg program does: programs of a transport stream may appear late. */
     if (av_dict_set(&options, "scan_all_pmts", "1", 0) < 0) {
         st = LS_FAIL(LS_NOMEM, "%s: out of memory", video->path);
         goto done;
     }
-    av_log_clear();
-    AV_TRY(avformat_open_input(&video->format, video->path, NULL, &options), video->path, "open");
+    LS_TRY(choose_demuxer(video, &demuxer));
+    AV_TRY(avformat_open_input(&video->format, video->path, demuxer, &options), video->path,
+           "open");
     AV_TRY(avformat_find_stream_info(video->format, NULL), video->path, "find its streams");
 done:
     av_dict_free(&options);
     return st;
-}
-
-/* Demuxers whose input is a list of other files. */
-static bool is_playlist(const char *demuxer)
-{
-    static const char *const names[] = {"hls", "dash", "concat", "rtsp", "sdp", "imf"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(demuxer, names[i]) == 0)
-            return true;
-    return false;
 }
 
 static bool is_text(enum AVCodecID codec)
@@ -155,9 +176,6 @@ static ls_status choose_stream(struct video *video)
 {
     const AVFormatContext *format = video->format;
     bool picture = false;
-    if (is_playlist(format->iformat->name))
-        return LS_FAIL(LS_DATA, "%s: a playlist (%s): list the files themselves", video->path,
-                       format->iformat->name);
     for (unsigned i = 0; i < format->nb_streams; i++) {
         const AVStream *stream = format->streams[i];
         if (stream->codecpar->codec_type != AVMEDIA_TYPE_VIDEO)

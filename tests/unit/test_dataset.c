@@ -59,7 +59,7 @@ static ls_status take_line(void *context, const struct framemd5_line *line)
 {
     struct checksums *sums = context;
     assert_true(sums->count < FRAMES_MAX);
-    strcpy(sums->md5[sums->count++], line->md5);
+    (void)snprintf(sums->md5[sums->count++], sizeof sums->md5[0], "%s", line->md5);
     return LS_OK;
 }
 

@@ -70,9 +70,12 @@ static void reads_lines_as_the_public_code_and_more(void **state)
     };
     enum { COUNT = sizeof cases / sizeof *cases };
     char text[4096] = "\xEF\xBB\xBF";
+    size_t used = strlen(text);
     for (int i = 0; i < COUNT; i++) {
-        strcat(text, cases[i].line);
-        strcat(text, i % 3 == 0 ? "\n\n  \n" : "\n");
+        int added = snprintf(text + used, sizeof text - used, "%s%s", cases[i].line,
+                             i % 3 == 0 ? "\n\n  \n" : "\n");
+        used += (size_t)added;
+        assert_true(used < sizeof text);
     }
     text[strlen(text) - 1] = '\0'; /* the last line may lack its end */
     assert_int_equal(files_replace(fixture->list, text, strlen(text)), LS_OK);

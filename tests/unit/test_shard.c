@@ -73,10 +73,11 @@ static void restore(const struct fixture *fixture)
 static void rows_have_the_widths_that_the_format_says(void **state)
 {
     (void)state;
-    const struct table_layout *const layouts[] = {&record_packet_layout, &record_frame_layout,
-                                                  &record_video_layout, &record_skipped_layout,
-                                                  &record_shard_layout};
-    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+    enum { LAYOUTS = 5 };
+    const struct table_layout *const layouts[LAYOUTS] = {
+        &record_packet_layout, &record_frame_layout, &record_video_layout, &record_skipped_layout,
+        &record_shard_layout};
+    for (int i = 0; i < LAYOUTS; i++) {
         size_t bytes = 0;
         for (int c = 0; c < layouts[i]->column_count; c++)
             bytes += table_column_bytes(layouts[i]->columns[c].type);
@@ -171,11 +172,11 @@ static void flip_and_verify(const struct fixture *fixture, const char *path, con
     for (size_t i = 0; i < 300; i++) {
         /* The beginning, where HDF5's own structures are, the footer, and places in between. */
         size_t at = i < 40 ? 3 * i : i < 80 ? size - 1 - (i - 40) : random_below(&random, size);
-        char bit = (char)(1 << random_below(&random, 8));
-        bytes[at] ^= bit;
+        unsigned char bit = (unsigned char)(1U << random_below(&random, 8));
+        ((unsigned char *)bytes)[at] ^= bit;
         assert_int_equal(files_replace(path, bytes, size), LS_OK);
         assert_found(fixture, path, "a flipped bit", at);
-        bytes[at] ^= bit;
+        ((unsigned char *)bytes)[at] ^= bit;
     }
     free(bytes);
     restore(fixture);

@@ -27,7 +27,7 @@
 #include "tests/support/ceiling.h"
 #include "tests/support/op_timing.h"
 
-enum { CLIPS = 2, FRAMES = 16, PATCH = 16, TUBELET = 2, MASKS = 4, REPEATS_MAX = 200, GROUPS = 2 };
+enum { CLIPS = 2, FRAMES = 16, PATCH = 16, TUBELET = 2, MASKS = 2, REPEATS_MAX = 200, GROUPS = 2 };
 
 struct subject {
     const char *name;

@@ -80,8 +80,10 @@ static void names_and_shapes_are_those_of_the_public_code(void **state)
             struct golden_shape wanted;
             (void)snprintf(name, sizeof name, "%s.%s", networks[n], names[i]);
             const struct parameter *q = parameters_find(p, name);
-            if (q == NULL)
+            if (q == NULL) {
                 fail_msg("no parameter is called %s", name);
+                return;
+            }
             (void)snprintf(name, sizeof name, "%s/%s", group, names[i]);
             assert_int_equal(golden_floats(&values, &wanted, golden, name), LS_OK);
             free(values);
@@ -147,8 +149,10 @@ static void biases_and_vectors_do_not_decay(void **state)
     struct parameters *p = table_of(&demo);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct parameter *q = parameters_find(p, cases[i].name);
-        if (q == NULL)
+        if (q == NULL) {
             fail_msg("no parameter is called %s", cases[i].name);
+            return;
+        }
         assert_int_equal(q->decay, cases[i].decay);
     }
     assert_null(parameters_find(p, "encoder.blocks.4.norm1.weight"));

@@ -16,7 +16,8 @@
 enum { LINE_BYTES = 8192, FRAME_DASHES = 60, FRAME_LINES_MAX = 60 };
 
 struct relay {
-    int log; /* -1: none */
+    int log;  /* -1: none */
+    bool bar; /* on the terminal that stderr is too */
     char line[LINE_BYTES];
     size_t used;
     bool in_frame;
@@ -27,13 +28,14 @@ struct relay {
     struct relay_loss loss;
 };
 
-ls_status relay_open(struct relay **out, const char *log)
+ls_status relay_open(struct relay **out, const char *log, bool bar)
 {
     struct relay *relay = NULL;
     ls_status st = core_alloc(&relay, 1);
     if (st != LS_OK)
         return st;
     relay->loss.rank = -1;
+    relay->bar = bar && isatty(STDERR_FILENO) != 0;
     relay->log = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     *out = relay;
     return LS_OK;
@@ -58,6 +60,13 @@ static void write_line(int file, const char *line, size_t bytes)
         line += written;
         bytes -= (size_t)written;
     }
+}
+
+void relay_make_room(const struct relay *relay)
+{
+    static const char clear[] = "\r\033[K"; /* to the line's start, and clear to its end */
+    if (relay->bar)
+        write_line(STDERR_FILENO, clear, sizeof clear - 1);
 }
 
 static bool is_frame(const char *line)
@@ -136,6 +145,7 @@ static void take_line(struct relay *relay)
         return;
     }
     line[length] = '\n';
+    relay_make_room(relay);
     write_line(STDERR_FILENO, line, length + 1);
 }
 

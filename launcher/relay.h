@@ -18,13 +18,16 @@ struct relay_loss {
     char node[RELAY_NODE_BYTES];
 };
 
-/* `log` is RUN/log, appended to; a log that cannot be written stops nobody.  Local.  Errors:
- * LS_NOMEM. */
-ls_status relay_open(struct relay **out, const char *log) LS_MUST_CHECK;
+/* `log` is RUN/log, appended to; a log that cannot be written stops nobody.  `bar`: a progress bar
+ * is on the terminal, which a line takes the place of.  Local.  Errors: LS_NOMEM. */
+ls_status relay_open(struct relay **out, const char *log, bool bar) LS_MUST_CHECK;
 void relay_close(struct relay **relay);
 
 /* Bytes as they come from the pipe; lines go on when they are whole.  Local. */
 void relay_take(struct relay *relay, const char *bytes, size_t count);
+
+/* Clear the bar's line for a line of the launcher's own; nothing where there is no bar.  Local. */
+void relay_make_room(const struct relay *relay);
 
 /* The end: what is left goes on as a line.  Local. */
 void relay_finish(struct relay *relay);

@@ -127,6 +127,7 @@ static void pass_stop_on(struct attempt *attempt)
     if (asked == 0 || attempt->ended)
         return;
     if (asked > 1 && attempt->killed_at == 0) {
+        relay_make_room(attempt->relay);
         log_warn("stopping_at_once signals=%d", asked);
         attempt->killed_at = now;
         (void)kill(attempt->mpirun, SIGTERM);
@@ -134,6 +135,8 @@ static void pass_stop_on(struct attempt *attempt)
         (void)kill(attempt->mpirun, SIGKILL);
     } else if (attempt->killed_at == 0 && (attempt->told == 0 || now - attempt->told_at >= 1.0)) {
         /* Told again every second: one that comes before the workers listen is lost. */
+        if (attempt->told == 0)
+            relay_make_room(attempt->relay);
         if (attempt->told == 0)
             log_info("stopping when=end_of_step again=stops_at_once");
         attempt->told = asked;
@@ -159,6 +162,7 @@ static void watch(struct attempt *attempt)
     if (attempt->errors >= 0)
         read_errors(attempt);
     relay_finish(attempt->relay);
+    relay_make_room(attempt->relay);
 }
 
 static ls_status start(struct attempt *attempt)
@@ -175,7 +179,7 @@ static ls_status start(struct attempt *attempt)
                                   .bar = job->bar,
                                   .stop_at = job->stop_at};
     LS_TRY(core_format(&log, "%s/log", how.run));
-    LS_TRY(relay_open(&attempt->relay, log));
+    LS_TRY(relay_open(&attempt->relay, log, job->bar));
     LS_TRY(processes_start(&attempt->mpirun, &attempt->errors, &how));
     log_info("workers_started run=%s start=%" PRId64 " workers=%d threads=%d", how.run,
              attempt->run_epoch, job->workers, job->threads);

@@ -288,7 +288,12 @@ ls_status supervise(const struct supervise_job *job)
     /* Ranks whose mpirun was killed become our children, so that none is left behind. */
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     for (;;) {
-        st = supervise_stop_asked() ? LS_STOP : run_once(job);
+        if (supervise_stop_asked()) {
+            log_info("stopped before=workers_started");
+            st = LS_STOP;
+            break;
+        }
+        st = run_once(job);
         if ((st != LS_COMM && st != LS_TIMEOUT) || supervise_stop_asked())
             break;
         int64_t now = newest_step(job);

@@ -44,23 +44,16 @@ static void close_reader(struct config_reader *reader)
     tree_close(&reader->tree);
 }
 
-ls_status config_open(struct config **out, const char *path, const char *const *overrides,
-                      int override_count)
+static ls_status open_text(struct config **out, const char *text, size_t bytes, const char *source,
+                           const char *const *overrides, int override_count)
 {
     ls_status st = LS_OK;
-    struct config_reader reader = {.source = path, .tree = {.root = -1}};
-    char *text = NULL;
-    size_t bytes = 0;
-    st = files_read(&text, &bytes, path, TREE_FILE_BYTES);
-    if (st == LS_DATA)
-        st = LS_FAIL(LS_USAGE, "%s: too large for a config; allowed: %d bytes", path,
-                     TREE_FILE_BYTES);
-    LS_TRY(st);
+    struct config_reader reader = {.source = source, .tree = {.root = -1}};
     LS_TRY(core_alloc(&reader.config, 1));
-    LS_TRY(core_format(&reader.config->source, "%s", path));
+    LS_TRY(core_format(&reader.config->source, "%s", source));
     LS_TRY(core_alloc(&reader.node_of, config_key_count));
     LS_TRY(core_alloc(&reader.misspelt, config_key_count));
-    LS_TRY(tree_parse(&reader.tree, text, bytes, path));
+    LS_TRY(tree_parse(&reader.tree, text, bytes, source));
     for (int i = 0; i < override_count; i++)
         LS_TRY(tree_set(&reader.tree, overrides[i]));
     LS_TRY(config_read_tree(&reader));
@@ -70,8 +63,28 @@ ls_status config_open(struct config **out, const char *path, const char *const *
 done:
     config_close(&reader.config);
     close_reader(&reader);
+    return st;
+}
+
+ls_status config_open(struct config **out, const char *path, const char *const *overrides,
+                      int override_count)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    ls_status st = files_read(&text, &bytes, path, TREE_FILE_BYTES);
+    if (st == LS_DATA)
+        st = LS_FAIL(LS_USAGE, "%s: too large for a config; allowed: %d bytes", path,
+                     TREE_FILE_BYTES);
+    LS_TRY(st);
+    LS_TRY(open_text(out, text, bytes, path, overrides, override_count));
+done:
     free(text);
     return st;
+}
+
+ls_status config_open_text(struct config **out, const char *text, const char *source)
+{
+    return open_text(out, text, strlen(text), source, NULL, 0);
 }
 
 void config_close(struct config **config)

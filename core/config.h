@@ -155,6 +155,10 @@ ls_status config_open(struct config **out, const char *path, const char *const *
                       int override_count) LS_MUST_CHECK;
 void config_close(struct config **config);
 
+/* The same from text, as config_dump made it (a checkpoint's); `source` is what failures name.
+ * Local.  Errors: LS_USAGE, LS_NOMEM. */
+ls_status config_open_text(struct config **out, const char *text, const char *source) LS_MUST_CHECK;
+
 /* Give a config whose `ipe` is null (optimization.ipe == 0) its steps an epoch: the data's clips /
  * (batch_size * micro_batches), at least 1; resolves all step counts.  A config that has an ipe is
  * left alone.  Local.  Errors: LS_USAGE when the schedule does not fit the run. */

@@ -106,6 +106,10 @@ ls_status checkpoint_retain(const char *folder, int keep_last, int64_t milestone
  * when a newer epoch has already taken over. */
 ls_status checkpoint_take_over(const char *folder, int64_t run_epoch, int64_t step) LS_MUST_CHECK;
 
+/* The newest run epoch that has taken over in `folder`, 0 when none has: the next start needs a
+ * greater one.  Local.  Errors: LS_CHECKPOINT when the list of takeovers cannot be read. */
+ls_status checkpoint_last_epoch(int64_t *out, const char *folder) LS_MUST_CHECK;
+
 /* An existing checkpoint, its manifest read and checked.  Fields are owned by the handle. */
 struct checkpoint;
 struct checkpoint_info {

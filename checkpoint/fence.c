@@ -101,6 +101,20 @@ ls_status fence_check(const char *folder, int64_t run_epoch)
     return st;
 }
 
+ls_status checkpoint_last_epoch(int64_t *out, const char *folder)
+{
+    struct fence fence;
+    ls_status st = fence_open(&fence, folder);
+    if (st != LS_OK)
+        return layout_failure(st);
+    *out = 0;
+    for (int i = 0; i < fence.count; i++)
+        if (fence.takeovers[i].run_epoch > *out)
+            *out = fence.takeovers[i].run_epoch;
+    fence_close(&fence);
+    return LS_OK;
+}
+
 static bool append(cJSON *list, int64_t run_epoch, int64_t step)
 {
     cJSON *item = cJSON_CreateObject();

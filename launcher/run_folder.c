@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "checkpoint/checkpoint.h"
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
@@ -273,14 +274,22 @@ ls_status run_folder_next_epoch(int64_t *out, struct run_folder *folder)
 {
     ls_status st = LS_OK;
     char *file = NULL;
+    char *checkpoints = NULL;
     char text[32];
     int64_t starts = 0;
+    int64_t taken = 0;
     LS_TRY(run_folder_starts(&starts, folder->path));
+    /* A run that was copied from elsewhere may have come without its count. */
+    LS_TRY(path_in(&checkpoints, folder->path, "checkpoints"));
+    LS_TRY(checkpoint_last_epoch(&taken, checkpoints));
+    if (starts < taken)
+        starts = taken;
     LS_TRY(path_in(&file, folder->path, "run-epoch"));
     int length = snprintf(text, sizeof text, "%" PRId64 "\n", starts + 1);
     LS_TRY(files_replace(file, text, (size_t)length));
     *out = starts + 1;
 done:
+    free(checkpoints);
     free(file);
     return st;
 }

@@ -29,8 +29,9 @@ bool run_folder_has_run(const struct run_folder *folder);
  * one, still owned.  `*out` is the new place, owned by the caller.  Local.  Errors: LS_IO. */
 ls_status run_folder_set_aside(char **out, struct run_folder *folder) LS_MUST_CHECK;
 
-/* One more start: the next run epoch, counted from 1, durable before it is returned.  Local.
- * Errors: LS_IO, LS_DATA when RUN/run-epoch is damaged. */
+/* One more start: the next run epoch, counted from 1 and greater than all that took over in
+ * RUN/checkpoints, durable before it is returned.  Local.  Errors: LS_IO, LS_DATA when
+ * RUN/run-epoch is damaged, LS_CHECKPOINT when RUN/checkpoints/takeovers.json is. */
 ls_status run_folder_next_epoch(int64_t *out, struct run_folder *folder) LS_MUST_CHECK;
 
 /* Starts so far; who has the run (NULL: nobody; owned by the caller).  For anyone.  Local.  Errors:

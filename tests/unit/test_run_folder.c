@@ -117,6 +117,28 @@ static void starts_are_counted_and_a_damaged_count_is_told(void **unused)
     support_folder_remove(base);
 }
 
+static void a_run_that_was_copied_without_its_count_gets_a_newer_epoch(void **unused)
+{
+    (void)unused;
+    char *base = support_folder();
+    char *checkpoints = in_folder(base, "checkpoints");
+    struct run_folder *folder = NULL;
+    int64_t epoch = 0;
+    assert_good(checkpoint_take_over(checkpoints, 7, 120));
+    assert_good(run_folder_open(&folder, base));
+    assert_good(run_folder_next_epoch(&epoch, folder));
+    assert_int_equal(epoch, 8);
+    assert_good(checkpoint_take_over(checkpoints, epoch, 120));
+    assert_good(run_folder_next_epoch(&epoch, folder));
+    assert_int_equal(epoch, 9);
+    write_text(checkpoints, "takeovers.json", "{");
+    assert_int_equal(run_folder_next_epoch(&epoch, folder), LS_CHECKPOINT);
+    assert_non_null(strstr(status_message(), "takeovers.json"));
+    run_folder_close(&folder);
+    free(checkpoints);
+    support_folder_remove(base);
+}
+
 static void an_old_run_is_moved_aside_whole(void **unused)
 {
     (void)unused;
@@ -258,6 +280,7 @@ int main(void)
         cmocka_unit_test(a_second_launcher_is_refused_with_the_owners_name),
         cmocka_unit_test(what_a_killed_launcher_left_is_taken_over),
         cmocka_unit_test(starts_are_counted_and_a_damaged_count_is_told),
+        cmocka_unit_test(a_run_that_was_copied_without_its_count_gets_a_newer_epoch),
         cmocka_unit_test(an_old_run_is_moved_aside_whole),
         cmocka_unit_test(the_cause_of_an_end_is_not_its_consequence),
         cmocka_unit_test(changes_of_a_config_are_named),

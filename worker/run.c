@@ -37,12 +37,19 @@ static ls_status save(struct trainer *trainer, bool last_chance)
     return LS_OK;
 }
 
+/* A start may begin at or beyond the step where an earlier one was to stop. */
+static bool stop_reached(const struct trainer *trainer)
+{
+    return trainer->options->stop_at > 0 && trainer->step >= trainer->options->stop_at;
+}
+
 ls_status trainer_run(struct trainer *trainer)
 {
     ls_status st = LS_OK;
     struct data_watch watch = {0};
     int64_t total_steps = trainer->config->optimization.total_steps;
-    while (trainer->step < total_steps) {
+    bool stop = stop_reached(trainer);
+    while (trainer->step < total_steps && !stop) {
         struct step_outcome outcome = {0};
         LS_TRY(trainer_step(trainer, &outcome));
         if (trainer->rank == 0) {
@@ -50,17 +57,15 @@ ls_status trainer_run(struct trainer *trainer)
             display_step(&trainer->display, &outcome.metrics);
             watch_data(&watch, &outcome.metrics);
         }
-        bool stop = outcome.stop || trainer->step == trainer->options->stop_at;
-        if (trainer->step < total_steps && (stop || trainer_save_due(trainer)))
-            LS_TRY(save(trainer, stop));
-        if (trainer->step < total_steps && stop) {
-            st = LS_FAIL(LS_STOP, "stopped after step %" PRId64 " of %" PRId64 "; state saved",
-                         trainer->step, total_steps);
-            goto done;
-        }
+        stop = outcome.stop || stop_reached(trainer);
+        if (trainer->step < total_steps && !stop && trainer_save_due(trainer))
+            LS_TRY(save(trainer, false));
     }
     if (trainer->saver.saved_step != trainer->step)
         LS_TRY(save(trainer, true));
+    if (trainer->step < total_steps)
+        st = LS_FAIL(LS_STOP, "stopped after step %" PRId64 " of %" PRId64 "; state saved",
+                     trainer->step, total_steps);
 done:
     if (trainer->rank == 0)
         display_end(&trainer->display);

@@ -64,6 +64,8 @@ digest=$(field whole digest)
 
 ends 75 damaged --stop-at 8
 [ "$(field damaged step)" = 8 ] || fail "--stop-at 8 ended at step $(field damaged step)"
+ends 75 damaged --stop-at 8
+[ "$(field damaged step)" = 8 ] || fail "--stop-at 8 given again went on to step $(field damaged step)"
 cp -r "$WORK/damaged" "$WORK/lost"
 flip "$(shard damaged 08)" 500000
 code=0

@@ -113,6 +113,17 @@ static void end_frame(struct relay *relay)
     relay->frame_lines = 0;
 }
 
+/* What mpirun says of its own notices and forwarding, when ranks abort or are asked to stop. */
+static bool is_chatter(const char *line)
+{
+    static const char *const parts[] = {"] ORTE_ERROR_LOG: ", " sent help message help-",
+                                        "] Set MCA parameter \"orte_base_help_aggregate\""};
+    bool found = strncmp(line, "mpirun: Forwarding signal", 25) == 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        found = found || strstr(line, parts[i]) != NULL;
+    return found;
+}
+
 /* One whole line, without its newline. */
 static void take_line(struct relay *relay)
 {
@@ -136,8 +147,7 @@ static void take_line(struct relay *relay)
             end_frame(relay);
         return;
     }
-    if (strncmp(line, "mpirun: Forwarding signal", 25) == 0 ||
-        strstr(line, "] ORTE_ERROR_LOG: ") != NULL) /* about its own notices, when ranks abort */
+    if (!ours && is_chatter(line))
         return;
     if (ours && strncmp(line + 20, " level=error", 12) == 0) {
         if (relay->error[0] == '\0')

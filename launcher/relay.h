@@ -32,9 +32,9 @@ void relay_make_room(const struct relay *relay);
 /* The end: what is left goes on as a line.  Local. */
 void relay_finish(struct relay *relay);
 
-/* The first line of a worker at level error, which is held back because the failure that the
- * launcher prints says the same once ("" when there was none); mpirun's first notice, in one line;
- * the lost rank.  Valid until relay_close.  Local. */
+/* The first line of a worker at level error; such lines go to RUN/log alone, because the failure
+ * that the launcher prints says the first cause once ("" when there was none); mpirun's first
+ * notice, in one line; the lost rank.  Valid until relay_close.  Local. */
 const char *relay_error(const struct relay *relay);
 const char *relay_notice(const struct relay *relay);
 const struct relay_loss *relay_loss(const struct relay *relay);

@@ -39,13 +39,13 @@ static int64_t step_of_line(const char *line, size_t length)
     return errno == 0 && *end == ',' && step > 0 ? step : -1;
 }
 
-/* Bytes of whole lines of steps up to `finished`, in order; `*last` the last of them. */
-static ls_status find_end(off_t *out, int64_t *last, const char *path, int64_t finished)
+/* Copy the whole lines of steps up to `finished` that follow each other; `*last` the last of them,
+ * 0 when there are none. */
+static ls_status copy_lines(int64_t *last, FILE *to, const char *path, int64_t finished)
 {
     ls_status st = LS_OK;
     char *line = NULL;
     size_t room = 0;
-    *out = 0;
     *last = 0;
     FILE *file = fopen(path, "re");
     if (file == NULL)
@@ -57,14 +57,49 @@ static ls_status find_end(off_t *out, int64_t *last, const char *path, int64_t f
             break;
         int64_t step = step_of_line(line, (size_t)length);
         if (step <= *last || step > finished)
-            break;
+            continue;
         *last = step;
-        *out += length;
+        if (fwrite(line, 1, (size_t)length, to) != (size_t)length)
+            break; /* told by the caller, who looks at `to` */
     }
     if (ferror(file) != 0)
         st = LS_FAIL(LS_IO, "%s: cannot read: %s", path, strerror(errno));
     free(line);
     (void)fclose(file);
+    return st;
+}
+
+/* A new file in the place of the old one, with the lines that stay.  Rank 0 of an earlier start may
+ * still live (a node that was cut off): what it goes on to write is in a file that nobody reads. */
+static ls_status renew(struct metrics *metrics, int64_t *last, int64_t finished)
+{
+    ls_status st = LS_OK;
+    char *beside = NULL;
+    FILE *to = NULL;
+    LS_TRY(core_format(&beside, "%s.tmp", metrics->path));
+    to = fopen(beside, "we");
+    if (to == NULL) {
+        st = LS_FAIL(LS_IO, "%s: cannot create: %s", beside, strerror(errno));
+        goto done;
+    }
+    LS_TRY(copy_lines(last, to, metrics->path, finished));
+    metrics->end = ftello(to);
+    if (ferror(to) != 0 || fflush(to) != 0 || metrics->end < 0 || fsync(fileno(to)) != 0) {
+        st = LS_FAIL(LS_IO, "%s: cannot write: %s", beside, strerror(errno));
+        goto done;
+    }
+    metrics->file = open(beside, O_WRONLY | O_CLOEXEC);
+    if (metrics->file < 0) {
+        st = LS_FAIL(LS_IO, "%s: cannot open for writing: %s", beside, strerror(errno));
+        goto done;
+    }
+    LS_TRY(files_rename(beside, metrics->path));
+done:
+    if (to != NULL)
+        (void)fclose(to);
+    if (st != LS_OK && beside != NULL)
+        (void)unlink(beside);
+    free(beside);
     return st;
 }
 
@@ -76,15 +111,10 @@ ls_status metrics_open(struct metrics **out, const char *run, int64_t finished)
     LS_TRY(core_alloc(&metrics, 1));
     metrics->file = -1;
     LS_TRY(core_format(&metrics->path, "%s/metrics.jsonl", run));
-    LS_TRY(find_end(&metrics->end, &last, metrics->path, finished));
+    LS_TRY(renew(metrics, &last, finished));
     if (last < finished && last > 0)
         log_warn("metrics lost_steps=%" PRId64 "..%" PRId64 " file=%s", last + 1, finished,
                  metrics->path);
-    metrics->file = open(metrics->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    if (metrics->file < 0 || ftruncate(metrics->file, metrics->end) != 0) {
-        st = LS_FAIL(LS_IO, "%s: cannot open for writing: %s", metrics->path, strerror(errno));
-        goto done;
-    }
     *out = metrics;
     metrics = NULL;
 done:

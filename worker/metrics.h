@@ -31,8 +31,9 @@ struct step_metrics {
 
 struct metrics;
 
-/* Open RUN/metrics.jsonl for appending after `finished` steps: lines of later steps and a torn last
- * line are cut.  Rank 0.  Errors: LS_IO, LS_NOMEM. */
+/* Open RUN/metrics.jsonl for appending after `finished` steps: lines of later steps, torn ones and
+ * foreign ones go.  The file becomes a new one, so that whoever had it open (a rank 0 that was
+ * given up) can no longer write to it.  Rank 0.  Errors: LS_IO, LS_NOMEM. */
 ls_status metrics_open(struct metrics **out, const char *run, int64_t finished) LS_MUST_CHECK;
 void metrics_close(struct metrics **metrics);
 

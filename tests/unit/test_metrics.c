@@ -91,7 +91,7 @@ static void torn_last_line_is_cut(void **state)
     check_steps(5);
 }
 
-static void nothing_after_a_foreign_or_disordered_line_is_kept(void **state)
+static void foreign_and_disordered_lines_go_and_the_others_stay(void **state)
 {
     (void)state;
     static const char *const tails[] = {"rubbish\n",
@@ -105,9 +105,27 @@ static void nothing_after_a_foreign_or_disordered_line_is_kept(void **state)
         (void)snprintf(text, sizeof text, "{\"step\":1,\"epoch\":1}\n%s{\"step\":2,\"epoch\":1}\n",
                        tails[i]);
         put(text);
-        append_steps(2, 3, 2);
+        append_steps(3, 3, 2);
         check_steps(3);
     }
+}
+
+static void an_old_writer_reaches_nobody_any_more(void **state)
+{
+    (void)state;
+    struct metrics *old = NULL;
+    struct metrics *new = NULL;
+    assert_int_equal(metrics_open(&old, folder, 0), LS_OK);
+    for (int64_t s = 1; s <= 5; s++)
+        metrics_append(old, &(struct step_metrics){.step = s, .epoch = 1});
+    assert_int_equal(metrics_open(&new, folder, 3), LS_OK);
+    metrics_append(new, &(struct step_metrics){.step = 4, .epoch = 1});
+    for (int64_t s = 6; s <= 9; s++) /* cut off, not yet noticed */
+        metrics_append(old, &(struct step_metrics){.step = s, .epoch = 1});
+    metrics_append(new, &(struct step_metrics){.step = 5, .epoch = 1});
+    metrics_close(&old);
+    metrics_close(&new);
+    check_steps(5);
 }
 
 static const cJSON *item(const cJSON *json, const char *key)
@@ -183,7 +201,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_step_appears_once_after_a_resume),
         cmocka_unit_test(torn_last_line_is_cut),
-        cmocka_unit_test(nothing_after_a_foreign_or_disordered_line_is_kept),
+        cmocka_unit_test(foreign_and_disordered_lines_go_and_the_others_stay),
+        cmocka_unit_test(an_old_writer_reaches_nobody_any_more),
         cmocka_unit_test(line_has_every_key_and_null_for_what_is_not_finite),
         cmocka_unit_test(folder_that_is_not_there_is_named),
     };

@@ -36,6 +36,8 @@ extern const struct path_kind path_kind_checkpoint_shard; /* shard-0000-of-0002.
 extern const struct path_kind path_kind_run;              /* a run folder */
 extern const struct path_kind path_kind_config;           /* a YAML file */
 
+extern const struct command command_export;
+extern const struct command command_import;
 extern const struct command command_pack;
 extern const struct command command_train;
 extern const struct command command_inspect;

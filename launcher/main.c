@@ -8,8 +8,8 @@
 #include "core/text.h"
 #include "launcher/commands.h"
 
-static const struct command *const commands[] = {&command_pack, &command_train, &command_inspect,
-                                                 &command_verify};
+static const struct command *const commands[] = {&command_pack,   &command_train,  &command_inspect,
+                                                 &command_verify, &command_export, &command_import};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_help(FILE *out)

@@ -142,6 +142,10 @@ void trainer_compare_facts(const struct trainer *trainer, const char *stored_jso
     size_t used = 0;
     cJSON *stored = cJSON_Parse(stored_json);
     cJSON *now = cJSON_Parse(trainer->saver.facts_json);
+    if (cJSON_GetObjectItemCaseSensitive(stored, "imported") != NULL) {
+        log_info("resume imported=yes"); /* it was computed elsewhere: nothing to compare */
+        goto done;
+    }
     for (const cJSON *fact = now != NULL ? now->child : NULL; fact != NULL; fact = fact->next) {
         const cJSON *before = cJSON_GetObjectItemCaseSensitive(stored, fact->string);
         if (cJSON_Compare(fact, before, 1) == 0 && used < sizeof changed - 64)
@@ -151,6 +155,7 @@ void trainer_compare_facts(const struct trainer *trainer, const char *stored_jso
     /* The program may be rebuilt without another bit; all the rest changes the order of sums. */
     if (used > 0)
         log_info("resume not_bit_identical changed=%s", changed);
+done:
     cJSON_Delete(stored);
     cJSON_Delete(now);
 }

@@ -25,6 +25,8 @@ enum config_device {
     CONFIG_DEVICE_EMULATED /* test builds only */
 };
 
+enum config_starter { CONFIG_STARTER_AUTO, CONFIG_STARTER_MPIRUN, CONFIG_STARTER_SRUN };
+
 enum { CONFIG_MASK_GROUPS_MAX = 8 };
 
 struct config_dataset {
@@ -119,10 +121,23 @@ struct config_run { /* `lockstep:` section, ours: how it is run, never what is c
     enum config_device device;
     int threads; /* compute threads a worker; 0: cores / local ranks */
     double start_timeout_s, step_timeout_s, save_timeout_s;
-    int max_restarts;
-    int bucket_mb; /* gradient bucket, MiB */
-    int prefetch;  /* micro-batches decoded ahead */
+    enum config_starter starter;
+    int max_restarts; /* within any restart_window_s */
+    double restart_window_s;
+    int min_workers; /* fewest that a restart may go on with; 0: all */
+    int bucket_mb;   /* gradient bucket, MiB */
+    int prefetch;    /* micro-batches decoded ahead */
     int max_bad_steps;
+};
+
+struct config_slurm { /* `slurm:` section, ours: what `lockstep submit` asks for; NULL: not given */
+    char *account, *partition, *qos, *constraint;
+    char *time;        /* as sbatch takes it */
+    char *signal;      /* "USR1@120": SLURM's warning and how many seconds before the end */
+    char *extra;       /* more #SBATCH options, one a line */
+    char *setup;       /* shell lines before the run starts */
+    char *container;   /* words before the worker program */
+    int gpus_per_node; /* -1: one a task where the device is a GPU */
 };
 
 struct config {
@@ -141,6 +156,7 @@ struct config {
     struct config_model model;
     struct config_optimization optimization;
     struct config_run run;
+    struct config_slurm slurm;
 };
 
 /* Read, check and resolve a config.
@@ -167,6 +183,9 @@ ls_status config_set_ipe(struct config *config, int64_t ipe) LS_MUST_CHECK;
 /* Warn, one line each, of a schedule that can run but is hardly meant: a warm-up longer than the
  * run, schedules that do not reach their final values.  Local; the launcher, once. */
 void config_warn(const struct config *config);
+
+/* Seconds that slurm.signal asks for between SLURM's warning and the end of the job.  Local. */
+double config_slurm_warning_s(const struct config *config);
 
 /* The resolved config as YAML that config_open reads back to the same struct; owned by the caller.
  * Local. */

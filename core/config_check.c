@@ -247,6 +247,7 @@ ls_status config_check(struct config_reader *reader)
     check_model(reader);
     check_anneal(reader);
     check_schedule(reader);
+    config_check_slurm(reader);
     return reader->no_memory ? LS_FAIL(LS_NOMEM, "out of memory for a config") : LS_OK;
 }
 

@@ -55,6 +55,9 @@ const char *config_nearest_section(char *out /* [CONFIG_NUMBER_BYTES] */, const 
  * Mistakes are noted.  Local.  Errors: LS_NOMEM. */
 ls_status config_check(struct config_reader *reader) LS_MUST_CHECK;
 
+/* The part of it about the `slurm:` section and the workers.  Local. */
+void config_check_slurm(struct config_reader *reader);
+
 /* Work out the step counts once ipe is known; NULL or what is wrong with them.  Local. */
 const char *config_resolve_steps(struct config_optimization *optimization);
 

@@ -30,6 +30,7 @@ static const char *const samplings[] = {"frames", "timestamps", NULL};
 static const char *const optimizer_states[] = {"replicated", "sharded", NULL};
 static const char *const only_false[] = {"false", NULL};
 static const char *const no_skip[] = {"0", "-1", NULL};
+static const char *const starters[] = {"auto", "mpirun", "srun", NULL};
 static const char *const devices[] = {"auto", "cpu", "cuda", "emulated", NULL};
 
 enum {
@@ -213,14 +214,41 @@ const struct config_key config_keys[] = {
      .help = "Seconds for a step."},
     {"lockstep.save_timeout_s", DOUBLE(0, 1e6), AT(run.save_timeout_s), .initial = "1800.0", .flags = OURS | ABOVE,
      .help = "Seconds for saving or loading a checkpoint."},
+    {"lockstep.starter", CHOICE(starters), AT(run.starter), .initial = "auto", .flags = OURS,
+     .help = "What starts the workers: `mpirun`, or in a SLURM job `srun --mpi=pmix`.  `auto`: mpirun where it is found."},
     {"lockstep.max_restarts", INT(0, 1000000), AT(run.max_restarts), .initial = "3", .flags = OURS,
-     .help = "Restarts after a failure."},
+     .help = "Restarts after failures within any `restart_window_s`."},
+    {"lockstep.restart_window_s", DOUBLE(0, 1e9), AT(run.restart_window_s), .initial = "3600.0", .flags = OURS | ABOVE,
+     .help = "Seconds in which `max_restarts` are counted."},
+    {"lockstep.min_workers", INT(0, 65536), AT(run.min_workers), .initial = "0", .flags = OURS,
+     .help = "Fewest workers that a restart may go on with, without machines that failed twice; 0: all are needed."},
     {"lockstep.bucket_mb", INT(1, 4096), AT(run.bucket_mb), .initial = "25", .flags = OURS,
      .help = "Gradient bucket of an all-reduce, MiB."},
     {"lockstep.prefetch", INT(1, 1024), AT(run.prefetch), .initial = "2", .flags = OURS,
      .help = "Micro-batches decoded ahead."},
     {"lockstep.max_bad_steps", INT(1, 1000000), AT(run.max_bad_steps), .initial = "10", .flags = OURS,
      .help = "Steps in a row with a loss that is not finite before the run stops."},
+
+    {"slurm.account", TEXT, AT(slurm.account), .flags = OURS | NULLABLE,
+     .help = "Account that is charged."},
+    {"slurm.partition", TEXT, AT(slurm.partition), .flags = OURS | NULLABLE,
+     .help = "Partition; by default the site's."},
+    {"slurm.qos", TEXT, AT(slurm.qos), .flags = OURS | NULLABLE,
+     .help = "Quality of service."},
+    {"slurm.constraint", TEXT, AT(slurm.constraint), .flags = OURS | NULLABLE,
+     .help = "Features that nodes must have."},
+    {"slurm.time", TEXT, AT(slurm.time), .flags = OURS | NULLABLE,
+     .help = "Time limit of a job, for example `1-12:00:00`; the run goes on in the next."},
+    {"slurm.signal", TEXT, AT(slurm.signal), .initial = "USR1@120", .flags = OURS,
+     .help = "SLURM's warning, NAME@SECONDS before the end of a job: INT, TERM, USR1 or USR2.  A step and a save must fit into it."},
+    {"slurm.gpus_per_node", INT(-1, 1024), AT(slurm.gpus_per_node), .initial = "-1", .flags = OURS,
+     .help = "GPUs asked for on a node; -1: `tasks_per_node`, or none where `lockstep.device` is cpu or emulated."},
+    {"slurm.extra", TEXT, AT(slurm.extra), .flags = OURS | NULLABLE,
+     .help = "More options of sbatch, one a line, for example `--exclusive`."},
+    {"slurm.setup", TEXT, AT(slurm.setup), .flags = OURS | NULLABLE,
+     .help = "Shell lines that the job runs first: modules to load, variables of the site."},
+    {"slurm.container", TEXT, AT(slurm.container), .flags = OURS | NULLABLE,
+     .help = "Words before the worker program, for example `apptainer exec --nv IMAGE`; cut at spaces."},
 };
 const int config_key_count = sizeof config_keys / sizeof *config_keys;
 

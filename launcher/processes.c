@@ -1,9 +1,8 @@
-/* The environment and command line of mpirun, and the end of stray processes. */
+/* The environment of mpirun or srun, and the end of stray processes. */
 #include "launcher/processes.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,7 +14,6 @@
 
 #include "core/clock.h"
 #include "core/files.h"
-#include "core/run.h"
 
 static ls_status search_path(char **out, const char *name)
 {
@@ -46,6 +44,17 @@ ls_status processes_find(char **out, const char *name, const char *advice)
     return st;
 }
 
+ls_status processes_find_self(char **out)
+{
+    char *self = realpath("/proc/self/exe", NULL);
+    if (self == NULL || strrchr(self, '/') == NULL) {
+        free(self);
+        return LS_FAIL(LS_FAILED, "cannot tell where this program is: %s", strerror(errno));
+    }
+    *out = self;
+    return LS_OK;
+}
+
 ls_status processes_find_worker(char **out)
 {
     ls_status st = LS_OK;
@@ -55,13 +64,8 @@ ls_status processes_find_worker(char **out)
     if (given != NULL && given[0] != '\0') {
         LS_TRY(core_format(&path, "%s", given));
     } else {
-        self = realpath("/proc/self/exe", NULL);
-        const char *slash = self != NULL ? strrchr(self, '/') : NULL;
-        if (slash == NULL) {
-            st = LS_FAIL(LS_FAILED, "cannot tell where this program is: %s", strerror(errno));
-            goto done;
-        }
-        LS_TRY(core_format(&path, "%.*s/lockstep-worker", (int)(slash - self), self));
+        LS_TRY(processes_find_self(&self));
+        LS_TRY(core_format(&path, "%.*s/lockstep-worker", (int)(strrchr(self, '/') - self), self));
     }
     if (access(path, X_OK) != 0) {
         st = LS_FAIL(LS_USAGE, "%s: %s; `make` builds it, LOCKSTEP_WORKER names another place",
@@ -91,12 +95,12 @@ static void set(const char *name, const char *value, bool replace)
 
 /* In the child.  What the user has set already stays, but for the thread count, which the launcher
  * has worked out from the user's wishes. */
-static void set_environment(const struct processes_start *how)
+static void set_environment(int thread_count)
 {
     char threads[16];
     char *ssh = NULL;
     char *rsh = NULL;
-    (void)snprintf(threads, sizeof threads, "%d", how->threads);
+    (void)snprintf(threads, sizeof threads, "%d", thread_count);
     set("OMP_NUM_THREADS", threads, true);
     set("OMP_WAIT_POLICY", "passive", false); /* threads that spin ruin shared cores */
     set("OMPI_ALLOW_RUN_AS_ROOT", "1", false);
@@ -110,50 +114,28 @@ static void set_environment(const struct processes_start *how)
     free(rsh);
 }
 
-/* In the child, after fork: everything that can be done there fails by _exit. */
-static _Noreturn void become_mpirun(const struct processes_start *how, int errors, pid_t parent)
+/* In the child, after fork: everything that can be done there fails by _exit.  SIGTERM stays held
+ * back: within a SLURM job it comes to every process, and mpirun would end the ranks before they
+ * have saved. */
+static _Noreturn void become_starter(const struct processes_start *how, int errors, pid_t parent)
 {
-    char workers[16];
-    char epoch[24];
-    char stop_at[24];
-    char forwarded[16];
-    sigset_t none;
+    sigset_t held;
     int nothing = open("/dev/null", O_RDONLY);
-    (void)snprintf(workers, sizeof workers, "%d", how->workers);
-    (void)snprintf(epoch, sizeof epoch, "%" PRId64, how->run_epoch);
-    (void)snprintf(forwarded, sizeof forwarded, "%d", RUN_STOP_SIGNAL);
-    (void)snprintf(stop_at, sizeof stop_at, "%" PRId64, how->stop_at);
-    char *const words[] = {(char *)how->mpirun,
-                           "--oversubscribe",
-                           "--bind-to",
-                           "none",
-                           "--mca",
-                           "ess_base_forward_signals",
-                           forwarded,
-                           "-n",
-                           workers,
-                           (char *)how->worker,
-                           (char *)how->run,
-                           "--run-epoch",
-                           epoch,
-                           "--progress",
-                           how->bar ? "bar" : "lines",
-                           how->stop_at > 0 ? "--stop-at" : NULL,
-                           stop_at,
-                           NULL};
     (void)setpgid(0, 0);
-    (void)prctl(PR_SET_PDEATHSIG, RUN_STOP_SIGNAL);
+    (void)prctl(PR_SET_PDEATHSIG, how->stop_signal);
     if (getppid() != parent || nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 ||
         dup2(errors, STDERR_FILENO) < 0)
         _exit(127);
-    set_environment(how);
+    set_environment(how->threads);
     (void)signal(SIGINT, SIG_DFL);
     (void)signal(SIGTERM, SIG_DFL);
     (void)signal(SIGUSR1, SIG_DFL);
+    (void)signal(SIGUSR2, SIG_DFL);
     (void)signal(SIGCHLD, SIG_DFL);
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)execv(how->mpirun, words);
+    (void)sigemptyset(&held);
+    (void)sigaddset(&held, SIGTERM);
+    (void)sigprocmask(SIG_SETMASK, &held, NULL);
+    (void)execv(how->words[0], how->words);
     _exit(127);
 }
 
@@ -165,11 +147,11 @@ ls_status processes_start(pid_t *out, int *out_errors, const struct processes_st
     pid_t parent = getpid();
     pid_t child = fork();
     if (child == 0)
-        become_mpirun(how, ends[1], parent);
+        become_starter(how, ends[1], parent);
     (void)close(ends[1]);
     if (child < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) {
         (void)close(ends[0]);
-        return LS_FAIL(LS_FAILED, "cannot start mpirun: %s", strerror(errno));
+        return LS_FAIL(LS_FAILED, "cannot start %s: %s", how->words[0], strerror(errno));
     }
     *out = child;
     *out_errors = ends[0];

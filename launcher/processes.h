@@ -1,4 +1,4 @@
-/* Starting mpirun with the workers, and leaving no process behind. */
+/* Starting mpirun or srun with the workers, and leaving no process behind. */
 #ifndef LOCKSTEP_LAUNCHER_PROCESSES_H
 #define LOCKSTEP_LAUNCHER_PROCESSES_H
 
@@ -12,6 +12,9 @@
  * when it is not there. */
 ls_status processes_find(char **out, const char *name, const char *advice) LS_MUST_CHECK;
 
+/* Path of this program, owned by the caller.  Local.  Errors: LS_FAILED. */
+ls_status processes_find_self(char **out) LS_MUST_CHECK;
+
 /* Path of the worker program: $LOCKSTEP_WORKER, or beside this program; owned by the caller. Local.
  * Errors: LS_USAGE when it is not there. */
 ls_status processes_find_worker(char **out) LS_MUST_CHECK;
@@ -20,16 +23,15 @@ ls_status processes_find_worker(char **out) LS_MUST_CHECK;
 int processes_cores(void);
 
 struct processes_start {
-    const char *mpirun, *worker, *run;
-    int64_t run_epoch;
-    int workers, threads;
-    bool bar;
-    int64_t stop_at; /* 0: not */
+    char *const *words; /* absolute program and arguments, closed by NULL */
+    int threads;        /* compute threads a worker */
+    int stop_signal;    /* what the program gets when this process dies */
 };
 
-/* Start mpirun in its own process group, with stdout as ours, stdin empty and stderr in a pipe
- * whose non-blocking end is *out_errors (the caller's to close).  When the launcher dies it gets
- * SIGUSR1: the workers save and stop.  Local.  Errors: LS_FAILED. */
+/* Start mpirun or srun in its own process group, with stdout as ours, stdin empty, SIGTERM held
+ * back (SIGINT ends it) and stderr in a pipe whose non-blocking end is *out_errors (the caller's to
+ * close).  When the launcher dies the workers are told to save and stop.  Local.  Errors:
+ * LS_FAILED. */
 ls_status processes_start(pid_t *out, int *out_errors,
                           const struct processes_start *how) LS_MUST_CHECK;
 

@@ -26,6 +26,7 @@ struct relay {
     char notice[RELAY_NOTICE_BYTES];
     char error[RELAY_NOTICE_BYTES];
     struct relay_loss loss;
+    double save_s;
 };
 
 ls_status relay_open(struct relay **out, const char *log, bool bar)
@@ -90,17 +91,24 @@ static void append_words(char *text, size_t bytes, const char *line)
         (void)snprintf(text + used, bytes - used, "%s%s", used > 0 ? " " : "", from);
 }
 
-/* "mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 (Killed)." */
+/* "mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 (Killed)." or
+ * "ORTE has lost communication with a remote daemon. HNP daemon   : [[19349,0],0] on node node1
+ * Remote daemon: [[19349,0],2] on node node3 This is usually ..." */
 static void read_loss(struct relay *relay)
 {
-    const char *at = strstr(relay->frame, "process rank ");
     struct relay_loss loss = {.rank = -1};
     long pid = 0;
-    if (at == NULL || relay->loss.rank >= 0)
+    const char *rank = strstr(relay->frame, "process rank ");
+    const char *daemon = strstr(relay->frame, "Remote daemon");
+    const char *node = daemon != NULL ? strstr(daemon, "on node ") : NULL;
+    if (relay->loss.node[0] != '\0')
         return;
-    if (sscanf(at, "process rank %d with PID %ld on node %127s exited on signal %d", &loss.rank,
+    if (rank != NULL &&
+        sscanf(rank, "process rank %d with PID %ld on node %127s exited on signal %d", &loss.rank,
                &pid, loss.node, &loss.signal) == 4)
         relay->loss = loss;
+    else if (node != NULL)
+        (void)sscanf(node, "on node %127s", relay->loss.node);
 }
 
 static void end_frame(struct relay *relay)
@@ -122,6 +130,15 @@ static bool is_chatter(const char *line)
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         found = found || strstr(line, parts[i]) != NULL;
     return found;
+}
+
+static void read_save(struct relay *relay, const char *line)
+{
+    const char *at = strstr(line, " checkpoint saved seconds=");
+    char *end = NULL;
+    double seconds = at != NULL ? strtod(strchr(at, '=') + 1, &end) : 0;
+    if (at != NULL && seconds > 0)
+        relay->save_s = seconds;
 }
 
 /* One whole line, without its newline. */
@@ -154,6 +171,8 @@ static void take_line(struct relay *relay)
             append_words(relay->error, sizeof relay->error, line);
         return;
     }
+    if (ours)
+        read_save(relay, line);
     line[length] = '\n';
     relay_make_room(relay);
     write_line(STDERR_FILENO, line, length + 1);
@@ -175,6 +194,11 @@ void relay_finish(struct relay *relay)
         take_line(relay);
     if (relay->in_frame)
         end_frame(relay);
+}
+
+double relay_save_s(const struct relay *relay)
+{
+    return relay->save_s;
 }
 
 const char *relay_error(const struct relay *relay)

@@ -12,7 +12,8 @@ enum { RELAY_NOTICE_BYTES = 1024, RELAY_NODE_BYTES = 128 };
 
 struct relay;
 
-/* What mpirun said of a lost rank; rank -1: nothing. */
+/* What mpirun or srun said of a loss: a rank that a signal ended, or (rank -1) a whole node; node
+ * "": nothing. */
 struct relay_loss {
     int rank, signal;
     char node[RELAY_NODE_BYTES];
@@ -28,6 +29,9 @@ void relay_take(struct relay *relay, const char *bytes, size_t count);
 
 /* Clear the bar's line for a line of the launcher's own; nothing where there is no bar.  Local. */
 void relay_make_room(const struct relay *relay);
+
+/* Seconds that the newest save took, as rank 0 has logged it; 0: none yet.  Local. */
+double relay_save_s(const struct relay *relay);
 
 /* The end: what is left goes on as a line.  Local. */
 void relay_finish(struct relay *relay);

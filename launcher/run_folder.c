@@ -5,7 +5,6 @@
  * them), run epochs still keep two runs apart: checkpoints of the older one are ignored. */
 #include "launcher/run_folder.h"
 
-#include <cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,11 +17,11 @@
 #include <unistd.h>
 
 #include "checkpoint/checkpoint.h"
-#include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "launcher/run_owner.h"
 
-enum { SMALL_FILE_BYTES = 65536, HOST_BYTES = 256 };
+enum { SMALL_FILE_BYTES = 65536 };
 
 struct run_folder {
     char *path;
@@ -34,67 +33,32 @@ static ls_status path_in(char **out, const char *folder, const char *name)
     return core_format(out, "%s/%s", folder, name);
 }
 
-/* "host a, process 17, since 2026-11-25T03:40:00Z" from RUN/owner.json, as far as it can be read.
- */
-static ls_status describe_owner(char **out, const char *folder)
+/* Whether the open lock file is (still) the one in the folder. */
+static bool is_in_place(int lock, const char *path)
 {
-    ls_status st = LS_OK;
-    char *path = NULL;
-    char *text = NULL;
-    cJSON *json = NULL;
-    LS_TRY(path_in(&path, folder, "owner.json"));
-    if (files_read(&text, NULL, path, SMALL_FILE_BYTES) == LS_OK)
-        json = cJSON_Parse(text);
-    const char *host = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "host"));
-    const char *since = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "since"));
-    const cJSON *pid = cJSON_GetObjectItemCaseSensitive(json, "pid");
-    if (host != NULL && since != NULL && cJSON_IsNumber(pid))
-        LS_TRY(core_format(out, "process %.0f on host %s since %s", pid->valuedouble, host, since));
-    else
-        LS_TRY(core_format(out, "another launcher"));
-done:
-    cJSON_Delete(json);
-    free(text);
-    free(path);
-    return st;
+    struct stat held;
+    struct stat there;
+    return fstat(lock, &held) == 0 && stat(path, &there) == 0 && held.st_ino == there.st_ino &&
+           held.st_dev == there.st_dev;
 }
 
-static ls_status write_owner(const char *folder)
+/* Another launcher has the lock. */
+static ls_status refuse_or_take_over(const char *folder, const char *lock_path)
 {
+    struct run_owner owner = {0};
     ls_status st = LS_OK;
-    char *path = NULL;
-    char *text = NULL;
-    char host[HOST_BYTES] = "unknown";
-    char since[CLOCK_TEXT_BYTES];
-    cJSON *json = cJSON_CreateObject();
-    if (gethostname(host, sizeof host - 1) != 0)
-        (void)snprintf(host, sizeof host, "unknown");
-    clock_utc_text(since);
-    if (cJSON_AddStringToObject(json, "host", host) == NULL ||
-        cJSON_AddNumberToObject(json, "pid", getpid()) == NULL ||
-        cJSON_AddStringToObject(json, "since", since) == NULL ||
-        (text = cJSON_PrintUnformatted(json)) == NULL) {
-        st = LS_FAIL(LS_NOMEM, "out of memory for RUN/owner.json");
+    LS_TRY(run_owner_read(&owner, folder));
+    if (run_owner_has_ended(&owner)) {
+        log_warn("run_folder_taken_over path=%s from=\"%s\" reason=\"SLURM says that job has "
+                 "ended\"",
+                 folder, owner.text);
+        (void)unlink(lock_path);
         goto done;
     }
-    LS_TRY(path_in(&path, folder, "owner.json"));
-    LS_TRY(files_replace(path, text, strlen(text)));
+    st = LS_FAIL(LS_IO, "%s: the run is in use by %s; wait for it or stop it before starting again",
+                 folder, owner.text);
 done:
-    cJSON_Delete(json);
-    free(text);
-    free(path);
-    return st;
-}
-
-static ls_status refuse(const char *folder)
-{
-    char *owner = NULL;
-    ls_status st = describe_owner(&owner, folder);
-    if (st == LS_OK)
-        st = LS_FAIL(LS_IO,
-                     "%s: the run is in use by %s; wait for it or stop it before starting again",
-                     folder, owner);
-    free(owner);
+    run_owner_free(&owner);
     return st;
 }
 
@@ -102,23 +66,33 @@ static ls_status take_lock(int *out, const char *folder)
 {
     ls_status st = LS_OK;
     char *path = NULL;
+    int lock = -1;
     LS_TRY(path_in(&path, folder, "lock"));
-    /* Not close-on-exec: mpirun keeps it. */
-    int lock = open(path, O_RDWR | O_CREAT, 0666);
-    if (lock < 0) {
-        st = LS_FAIL(LS_IO, "%s: cannot write in the run folder: %s", folder, strerror(errno));
-        goto done;
-    }
-    if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK) {
-            (void)close(lock);
-            st = refuse(folder);
+    while (*out < 0) {
+        /* Not close-on-exec: mpirun keeps it. */
+        lock = open(path, O_RDWR | O_CREAT, 0666);
+        if (lock < 0) {
+            st = LS_FAIL(LS_IO, "%s: cannot write in the run folder: %s", folder, strerror(errno));
             goto done;
         }
-        log_warn("run_folder_lock path=%s asked=flock used=none reason=%s", path, strerror(errno));
+        int reason = flock(lock, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+        if (reason == EWOULDBLOCK)
+            LS_TRY(refuse_or_take_over(folder, path));
+        else if (reason != 0)
+            log_warn("run_folder_lock path=%s asked=flock used=none reason=%s", path,
+                     strerror(reason));
+        /* A lock file that another launcher has just replaced is nobody's any more. */
+        if (reason != EWOULDBLOCK && is_in_place(lock, path)) {
+            *out = lock;
+            lock = -1;
+        } else {
+            (void)close(lock);
+            lock = -1;
+        }
     }
-    *out = lock;
 done:
+    if (lock >= 0)
+        (void)close(lock);
     free(path);
     return st;
 }
@@ -128,7 +102,7 @@ ls_status run_folder_open(struct run_folder **out, const char *path)
     ls_status st = LS_OK;
     struct run_folder *folder = NULL;
     char *owner_path = NULL;
-    char *owner = NULL;
+    struct run_owner owner = {0};
     LS_TRY(files_make_folder(path));
     LS_TRY(core_alloc(&folder, 1));
     folder->lock = -1;
@@ -136,17 +110,17 @@ ls_status run_folder_open(struct run_folder **out, const char *path)
     LS_TRY(take_lock(&folder->lock, path));
     LS_TRY(path_in(&owner_path, path, "owner.json"));
     if (files_exists(owner_path)) {
-        LS_TRY(describe_owner(&owner, path));
+        LS_TRY(run_owner_read(&owner, path));
         log_info("run_folder_left_behind path=%s owner=\"%s\" reason=ended_without_letting_go",
-                 path, owner);
+                 path, owner.text);
     }
-    LS_TRY(write_owner(path));
+    LS_TRY(run_owner_write(path));
     *out = folder;
     folder = NULL;
 done:
     run_folder_close(&folder);
     free(owner_path);
-    free(owner);
+    run_owner_free(&owner);
     return st;
 }
 
@@ -156,11 +130,14 @@ void run_folder_close(struct run_folder **folder)
     if (f == NULL)
         return;
     char *owner = NULL;
-    if (f->lock >= 0 && path_in(&owner, f->path, "owner.json") == LS_OK) {
+    char *lock = NULL;
+    if (f->lock >= 0 && path_in(&owner, f->path, "owner.json") == LS_OK &&
+        path_in(&lock, f->path, "lock") == LS_OK && is_in_place(f->lock, lock))
         (void)unlink(owner);
+    if (f->lock >= 0)
         (void)close(f->lock);
-    }
     free(owner);
+    free(lock);
     free(f->path);
     free(f);
     *folder = NULL;
@@ -270,6 +247,23 @@ done:
     return st;
 }
 
+/* A launcher that was cut off and came back must not take the run from the one that took over. */
+static ls_status check_still_ours(const struct run_folder *folder)
+{
+    ls_status st = LS_OK;
+    char *lock = NULL;
+    struct run_owner owner = {0};
+    LS_TRY(path_in(&lock, folder->path, "lock"));
+    if (!is_in_place(folder->lock, lock)) {
+        LS_TRY(run_owner_read(&owner, folder->path));
+        st = LS_FAIL(LS_IO, "%s: this launcher has lost the run to %s", folder->path, owner.text);
+    }
+done:
+    free(lock);
+    run_owner_free(&owner);
+    return st;
+}
+
 ls_status run_folder_next_epoch(int64_t *out, struct run_folder *folder)
 {
     ls_status st = LS_OK;
@@ -278,6 +272,7 @@ ls_status run_folder_next_epoch(int64_t *out, struct run_folder *folder)
     char text[32];
     int64_t starts = 0;
     int64_t taken = 0;
+    LS_TRY(check_still_ours(folder));
     LS_TRY(run_folder_starts(&starts, folder->path));
     /* A run that was copied from elsewhere may have come without its count. */
     LS_TRY(path_in(&checkpoints, folder->path, "checkpoints"));
@@ -298,13 +293,18 @@ ls_status run_folder_owner(char **out, const char *path)
 {
     ls_status st = LS_OK;
     char *file = NULL;
+    struct run_owner owner = {0};
     int lock = -1;
     *out = NULL;
     LS_TRY(path_in(&file, path, "lock"));
     lock = open(file, O_RDONLY | O_CLOEXEC);
-    if (lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        LS_TRY(describe_owner(out, path));
+    if (lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        LS_TRY(run_owner_read(&owner, path));
+        *out = owner.text;
+        owner.text = NULL;
+    }
 done:
+    run_owner_free(&owner);
     if (lock >= 0)
         (void)close(lock);
     free(file);

@@ -1,6 +1,4 @@
-/* One attempt is one mpirun; the loop around it starts the next one from the newest checkpoint.
- *
- * mpirun's ways, measured with Open MPI 4.1.4: after SIGTERM or SIGINT it kills the ranks; a signal
+/* mpirun's ways, measured with Open MPI 4.1.4: after SIGTERM or SIGINT it kills the ranks; a signal
  * that it is told to forward reaches every rank and mpirun lives on, but SIGUSR1 kills a rank that
  * does not listen yet (mpirun resets what is ignored); its exit code is 0 in 3 of 8 cases after
  * SIGTERM.  So a wish to stop goes as SIGURG, which is ignored by default, and how it ended is read
@@ -15,61 +13,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "checkpoint/checkpoint.h"
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "core/run.h"
 #include "launcher/processes.h"
+#include "launcher/progress.h"
 #include "launcher/relay.h"
+#include "launcher/segments.h"
+#include "launcher/stop_signals.h"
 
-enum { KILL_AFTER_S = 3, RESTART_PAUSE_MAX_S = 60 };
-
-static volatile sig_atomic_t stop_signals;
-
-static void count_stop(int number)
-{
-    (void)number;
-    stop_signals++;
-}
-
-static void wake(int number)
-{
-    (void)number; /* SIGCHLD only ends the wait */
-}
-
-static void signals_that_count(sigset_t *out)
-{
-    (void)sigemptyset(out);
-    (void)sigaddset(out, SIGINT);
-    (void)sigaddset(out, SIGTERM);
-    (void)sigaddset(out, SIGUSR1);
-    (void)sigaddset(out, SIGCHLD);
-}
-
-ls_status supervise_catch_signals(void)
-{
-    static const int asking[] = {SIGINT, SIGTERM, SIGUSR1};
-    struct sigaction action = {.sa_handler = count_stop};
-    struct sigaction child = {.sa_handler = wake};
-    (void)sigemptyset(&action.sa_mask);
-    (void)sigemptyset(&child.sa_mask);
-    for (size_t i = 0; i < sizeof asking / sizeof asking[0]; i++)
-        if (sigaction(asking[i], &action, NULL) != 0)
-            return LS_FAIL(LS_FAILED, "cannot catch signal %d: %s", asking[i], strerror(errno));
-    if (sigaction(SIGCHLD, &child, NULL) != 0)
-        return LS_FAIL(LS_FAILED, "cannot catch SIGCHLD: %s", strerror(errno));
-    return LS_OK;
-}
-
-bool supervise_stop_asked(void)
-{
-    return stop_signals > 0;
-}
+enum { KILL_AFTER_S = 3, LOST_A_DAEMON = 205, ENDED_BY_SIGNAL = 128 };
 
 /* One mpirun and what is known of it. */
 struct attempt {
@@ -78,7 +35,8 @@ struct attempt {
     pid_t mpirun;
     int errors; /* our end of its stderr */
     struct relay *relay;
-    int told;         /* stop signals that were passed on */
+    bool warned;      /* that saves are too slow for SLURM's warning */
+    bool told;        /* the wish to stop was passed on */
     double told_at;   /* when the last one was */
     double killed_at; /* when it was told to end at once; 0: not */
     bool ended;
@@ -86,20 +44,21 @@ struct attempt {
 };
 
 /* Wait for bytes, a signal or `timeout_s`; signals arrive only in here. */
-static void wait_for_news(const struct attempt *attempt, double timeout_s)
+static void wait_for_news(int errors, double timeout_s)
 {
     sigset_t open_mask;
-    struct pollfd source = {.fd = attempt->errors, .events = POLLIN};
+    struct pollfd source = {.fd = errors, .events = POLLIN};
     struct timespec timeout = {.tv_sec = (time_t)timeout_s};
     timeout.tv_nsec = (long)((timeout_s - (double)timeout.tv_sec) * 1e9);
-    sigset_t counted;
-    signals_that_count(&counted);
-    (void)pthread_sigmask(SIG_BLOCK, NULL, &open_mask);
-    (void)sigdelset(&open_mask, SIGINT);
-    (void)sigdelset(&open_mask, SIGTERM);
-    (void)sigdelset(&open_mask, SIGUSR1);
-    (void)sigdelset(&open_mask, SIGCHLD);
+    stop_signals_open_mask(&open_mask);
     (void)ppoll(&source, 1, &timeout, &open_mask);
+}
+
+void supervise_pause(double seconds)
+{
+    double until = clock_now_s() + seconds;
+    while (!stop_asked() && clock_now_s() < until)
+        wait_for_news(-1, until - clock_now_s() < 1.0 ? 0.1 : 1.0);
 }
 
 static void read_errors(struct attempt *attempt)
@@ -123,35 +82,60 @@ static void read_errors(struct attempt *attempt)
 static void pass_stop_on(struct attempt *attempt)
 {
     double now = clock_now_s();
-    int asked = stop_signals;
-    if (asked == 0 || attempt->ended)
+    if (!stop_asked() || attempt->ended)
         return;
-    if (asked > 1 && attempt->killed_at == 0) {
+    if (stop_hurried() && attempt->killed_at == 0) {
         relay_make_room(attempt->relay);
-        log_warn("stopping_at_once signals=%d", asked);
+        log_warn("stopping_at_once reason=second_signal");
         attempt->killed_at = now;
-        (void)kill(attempt->mpirun, SIGTERM);
+        (void)kill(attempt->mpirun, SIGINT);
     } else if (attempt->killed_at > 0 && now - attempt->killed_at > KILL_AFTER_S) {
         (void)kill(attempt->mpirun, SIGKILL);
-    } else if (attempt->killed_at == 0 && (attempt->told == 0 || now - attempt->told_at >= 1.0)) {
+    } else if (attempt->killed_at == 0 && (!attempt->told || now - attempt->told_at >= 1.0)) {
         /* Told again every second: one that comes before the workers listen is lost. */
-        if (attempt->told == 0)
+        if (!attempt->told) {
             relay_make_room(attempt->relay);
-        if (attempt->told == 0)
             log_info("stopping when=end_of_step again=stops_at_once");
-        attempt->told = asked;
+            job_file_write(run_folder_path(attempt->job->folder), attempt->job->file, "stopping",
+                           "");
+        }
+        attempt->told = true;
         attempt->told_at = now;
-        (void)kill(attempt->mpirun, RUN_STOP_SIGNAL);
+        (void)kill(attempt->mpirun, starter_stop_signal(attempt->job->starter));
+    }
+}
+
+/* A save that has been measured: whether one fits between SLURM's warning and the job's end, told
+ * while there is time to change it. */
+static void note_save(struct attempt *attempt)
+{
+    const struct supervise_job *job = attempt->job;
+    const char *run = run_folder_path(job->folder);
+    double save_s = relay_save_s(attempt->relay);
+    double before = job->file->save_s;
+    struct progress progress;
+    if (save_s == 0 || save_s == before)
+        return;
+    job->file->save_s = save_s;
+    job_file_write(run, job->file, job->file->state, "");
+    double step_s = progress_read(&progress, run) && progress.step_s > 0 ? progress.step_s : 0;
+    if (!attempt->warned && job->warning_s > 0 && step_s + save_s > job->warning_s) {
+        attempt->warned = true;
+        relay_make_room(attempt->relay);
+        log_warn("warning_too_short seconds=%.0f step_s=%.1f save_s=%.1f: SLURM may end the job "
+                 "before its state is saved; raise the seconds of slurm.signal",
+                 job->warning_s, step_s, save_s);
     }
 }
 
 static void watch(struct attempt *attempt)
 {
     while (!attempt->ended) {
-        wait_for_news(attempt, 1.0);
+        wait_for_news(attempt->errors, 1.0);
         pass_stop_on(attempt);
         if (attempt->errors >= 0)
             read_errors(attempt);
+        note_save(attempt);
         int status = 0;
         if (waitpid(attempt->mpirun, &status, WNOHANG) == attempt->mpirun) {
             attempt->ended = true;
@@ -169,30 +153,44 @@ static ls_status start(struct attempt *attempt)
 {
     ls_status st = LS_OK;
     const struct supervise_job *job = attempt->job;
+    const char *run = run_folder_path(job->folder);
     char *log = NULL;
-    struct processes_start how = {.mpirun = job->mpirun,
-                                  .worker = job->worker,
-                                  .run = run_folder_path(job->folder),
-                                  .run_epoch = attempt->run_epoch,
-                                  .workers = job->workers,
-                                  .threads = job->threads,
-                                  .bar = job->bar,
-                                  .stop_at = job->stop_at};
-    LS_TRY(core_format(&log, "%s/log", how.run));
+    char *note = NULL;
+    char **words = NULL;
+    struct starter_job how = {.run = run,
+                              .run_epoch = attempt->run_epoch,
+                              .workers = job->workers,
+                              .bar = job->bar,
+                              .stop_at = job->stop_at,
+                              .allocation = job->allocation,
+                              .left_out = job->left_out};
+    LS_TRY(segments_note(&note, run));
+    how.note = note;
+    LS_TRY(starter_words(&words, job->starter, &how));
+    LS_TRY(core_format(&log, "%s/log", run));
     LS_TRY(relay_open(&attempt->relay, log, job->bar));
-    LS_TRY(processes_start(&attempt->mpirun, &attempt->errors, &how));
-    log_info("workers_started run=%s start=%" PRId64 " workers=%d threads=%d", how.run,
-             attempt->run_epoch, job->workers, job->threads);
+    struct processes_start process = {
+        .words = words, .threads = job->threads, .stop_signal = starter_stop_signal(job->starter)};
+    LS_TRY(processes_start(&attempt->mpirun, &attempt->errors, &process));
+    log_info("workers_started run=%s start=%" PRId64 " workers=%d threads=%d by=%s", run,
+             attempt->run_epoch, job->workers, job->threads,
+             job->starter->srun ? "srun" : "mpirun");
 done:
+    starter_words_free(&words);
     free(log);
+    free(note);
     return st;
 }
 
-/* Why an attempt without a telling end record ended. */
+/* Why an attempt without a telling end record ended.  What the machines may be to blame for is
+ * LS_COMM: another start can help. */
 static ls_status explain(const struct attempt *attempt)
 {
     const struct relay_loss *loss = relay_loss(attempt->relay);
+    const char *name = attempt->job->starter->srun ? "srun" : "mpirun";
+    const char *notice = relay_notice(attempt->relay);
     int status = attempt->wait_status;
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
     if (attempt->killed_at > 0)
         return LS_FAIL(LS_FAILED, "stopped at once by a second signal; the run goes on from its "
                                   "newest checkpoint when it is started again");
@@ -200,14 +198,16 @@ static ls_status explain(const struct attempt *attempt)
         return LS_FAIL(LS_COMM, "rank %d on node %s was ended by signal %d (%s)%s", loss->rank,
                        loss->node, loss->signal, strsignal(loss->signal),
                        loss->signal == SIGKILL ? "; was memory short?" : "");
+    if (loss->node[0] != '\0')
+        return LS_FAIL(LS_COMM, "node %s was lost: it crashed, or its network did", loss->node);
     if (relay_error(attempt->relay)[0] != '\0')
         return LS_FAIL(LS_FAILED, "a worker failed: %s", relay_error(attempt->relay));
     if (WIFSIGNALED(status))
-        return LS_FAIL(LS_COMM, "mpirun was ended by signal %d (%s)", WTERMSIG(status),
+        return LS_FAIL(LS_COMM, "%s was ended by signal %d (%s)", name, WTERMSIG(status),
                        strsignal(WTERMSIG(status)));
-    return LS_FAIL(LS_FAILED, "the workers ended without a word (mpirun: code %d)%s%s",
-                   WEXITSTATUS(status), relay_notice(attempt->relay)[0] != '\0' ? ": " : "",
-                   relay_notice(attempt->relay));
+    bool lost = code == LOST_A_DAEMON || code > ENDED_BY_SIGNAL || strstr(notice, "daemon") != NULL;
+    return LS_FAIL(lost ? LS_COMM : LS_FAILED, "the workers ended without a word (%s: code %d)%s%s",
+                   name, code, notice[0] != '\0' ? ": " : "", notice);
 }
 
 static ls_status judge(const struct attempt *attempt)
@@ -218,7 +218,7 @@ static ls_status judge(const struct attempt *attempt)
     LS_TRY(run_ends_read(&ends, &count, run_folder_path(attempt->job->folder), attempt->run_epoch));
     const struct run_end *cause = run_ends_cause(ends, count);
     bool consequence = cause != NULL && (cause->status == LS_COMM || cause->status == LS_TIMEOUT);
-    if (cause == NULL || (consequence && relay_loss(attempt->relay)->rank >= 0))
+    if (cause == NULL || (consequence && relay_loss(attempt->relay)->node[0] != '\0'))
         st = explain(attempt);
     else if (cause->status == LS_STOP)
         log_info("stopped step=%" PRId64 " state=saved next=\"start it again to go on\"",
@@ -234,76 +234,33 @@ done:
     return st;
 }
 
-static ls_status run_once(const struct supervise_job *job)
+/* A stop that was asked for and then lost its workers is still a stop: whoever starts the run again
+ * shall, and it has its newest checkpoint. */
+static ls_status forgive(const struct attempt *attempt, ls_status st)
+{
+    if (!stop_asked() || attempt->killed_at > 0 || (st != LS_COMM && st != LS_TIMEOUT))
+        return st;
+    log_warn("stopped_without_saving %s; the run goes on from its newest checkpoint when it is "
+             "started again",
+             status_message());
+    status_clear();
+    return LS_STOP;
+}
+
+ls_status supervise(struct supervise_loss *out, const struct supervise_job *job, int64_t run_epoch)
 {
     ls_status st = LS_OK;
-    struct attempt attempt = {.job = job, .errors = -1};
-    LS_TRY(run_folder_next_epoch(&attempt.run_epoch, job->folder));
+    struct attempt attempt = {.job = job, .errors = -1, .run_epoch = run_epoch};
+    memset(out, 0, sizeof *out);
     LS_TRY(start(&attempt));
+    job_file_write(run_folder_path(job->folder), job->file, "running", "");
     watch(&attempt);
-    LS_TRY(judge(&attempt));
+    segments_remove(run_folder_path(job->folder));
+    (void)snprintf(out->node, sizeof out->node, "%s", relay_loss(attempt.relay)->node);
+    LS_TRY(forgive(&attempt, judge(&attempt)));
 done:
     if (attempt.errors >= 0)
         (void)close(attempt.errors);
     relay_close(&attempt.relay);
-    return st;
-}
-
-/* Step of the newest checkpoint, -1 when there is none.  Leaves a failure's record alone. */
-static int64_t newest_step(const struct supervise_job *job)
-{
-    struct checkpoint *c = NULL;
-    char *latest = NULL;
-    int64_t step = -1;
-    char message[1024];
-    (void)snprintf(message, sizeof message, "%s", status_message());
-    if (core_format(&latest, "%s/checkpoints/latest", run_folder_path(job->folder)) == LS_OK &&
-        checkpoint_open(&c, latest) == LS_OK)
-        step = checkpoint_info(c)->step;
-    checkpoint_close(&c);
-    free(latest);
-    (void)status_adopt(LS_FAILED, message);
-    return step;
-}
-
-/* A pause that a stop signal ends. */
-static void pause_before_restart(int restarts)
-{
-    double seconds = restarts < 6 ? (double)(1 << restarts) : RESTART_PAUSE_MAX_S;
-    const struct attempt nothing = {.errors = -1};
-    double until = clock_now_s() + seconds;
-    while (!supervise_stop_asked() && clock_now_s() < until)
-        wait_for_news(&nothing, until - clock_now_s() < 1.0 ? 0.1 : 1.0);
-}
-
-ls_status supervise(const struct supervise_job *job)
-{
-    sigset_t counted;
-    sigset_t before;
-    int restarts = 0;
-    int64_t step = newest_step(job);
-    ls_status st = LS_OK;
-    signals_that_count(&counted);
-    (void)pthread_sigmask(SIG_BLOCK, &counted, &before);
-    /* Ranks whose mpirun was killed become our children, so that none is left behind. */
-    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-    for (;;) {
-        if (supervise_stop_asked()) {
-            log_info("stopped before=workers_started");
-            st = LS_STOP;
-            break;
-        }
-        st = run_once(job);
-        if ((st != LS_COMM && st != LS_TIMEOUT) || supervise_stop_asked())
-            break;
-        int64_t now = newest_step(job);
-        restarts = now > step ? 1 : restarts + 1;
-        step = now;
-        if (restarts > job->max_restarts)
-            break;
-        log_warn("workers_lost %s restart=%d of=%d", status_message(), restarts, job->max_restarts);
-        pause_before_restart(restarts - 1);
-    }
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return st;
 }

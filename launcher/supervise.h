@@ -1,4 +1,4 @@
-/* Starting the workers under mpirun, watching them, starting them again. */
+/* One start of the workers, from mpirun's or srun's start to the reason of its end. */
 #ifndef LOCKSTEP_LAUNCHER_SUPERVISE_H
 #define LOCKSTEP_LAUNCHER_SUPERVISE_H
 
@@ -6,31 +6,39 @@
 #include <stdint.h>
 
 #include "core/status.h"
+#include "launcher/job_file.h"
 #include "launcher/run_folder.h"
+#include "launcher/starter.h"
 
 struct supervise_job {
-    struct run_folder *folder;   /* owned by this launcher, its config.yaml written */
-    const char *mpirun, *worker; /* programs */
+    struct run_folder *folder; /* owned by this launcher, its config.yaml written */
+    struct job_file *file;     /* RUN/job.json, kept up to date */
+    const struct starter *starter;
+    const struct allocation *allocation;
+    const bool *left_out; /* hosts that take no part; NULL: none */
     int workers;
     int threads;      /* compute threads a worker */
     bool bar;         /* a progress bar rather than lines */
     int64_t stop_at;  /* save and stop after this step; 0: not */
-    int max_restarts; /* without a new checkpoint in between */
+    double warning_s; /* time between SLURM's warning and the end; 0: not in a job */
 };
 
-/* From here on SIGINT, SIGTERM and SIGUSR1 ask the run to stop rather than end the launcher.
- * Local, once. */
-ls_status supervise_catch_signals(void) LS_MUST_CHECK;
+/* Where workers were lost; "": it is not known. */
+struct supervise_loss {
+    char node[128];
+};
 
-/* Whether one of them came.  Local. */
-bool supervise_stop_asked(void);
-
-/* Run the job to its end.  A first signal lets the workers save at the end of the running step, a
- * second one ends them at once.  Workers that died or lost each other are started again from the
- * newest good checkpoint, with a growing pause, up to max_restarts times without progress.
+/* Start the workers and watch them to their end.  A first signal (launcher/stop_signals.h) lets
+ * them save at the end of the running step, a hurried stop ends them at once.  Nothing of them is
+ * left behind on this machine.
  *
- * Local.  Blocks.  LS_OK: all steps are done.  LS_STOP: stopped on request, state saved.  Errors:
- * the workers' first failure, as one line. */
-ls_status supervise(const struct supervise_job *job) LS_MUST_CHECK;
+ * Local.  Blocks.  LS_OK: all steps are done.  LS_STOP: stopped on request; also when workers were
+ * lost on the way to it, which the log tells.  Errors: the workers' first failure, as one line;
+ * LS_COMM and LS_TIMEOUT are those that another start may cure. */
+ls_status supervise(struct supervise_loss *out, const struct supervise_job *job,
+                    int64_t run_epoch) LS_MUST_CHECK;
+
+/* Wait; a wish to stop ends the wait.  Local. */
+void supervise_pause(double seconds);
 
 #endif

@@ -11,11 +11,13 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "data/loader.h"
+#include "launcher/allocation.h"
 #include "launcher/commands.h"
 #include "launcher/config_changes.h"
 #include "launcher/processes.h"
+#include "launcher/restart.h"
 #include "launcher/run_folder.h"
-#include "launcher/supervise.h"
+#include "launcher/stop_signals.h"
 #include "launcher/train_datasets.h"
 
 struct train_options {
@@ -25,6 +27,8 @@ struct train_options {
     const char *device;
     int64_t threads; /* 0: as the config says */
     int64_t stop_at;
+    const char *hosts;
+    bool requeue;
     int fresh; /* how often it was given */
 };
 
@@ -57,10 +61,13 @@ done:
 }
 
 static ls_status choose_workers(int *out, const struct train_options *options,
-                                const struct config *config)
+                                const struct config *config, const struct allocation *allocation)
 {
     int most = config->micro_batches;
-    int cores = processes_cores();
+    int given = allocation->tasks;
+    if (given == 0)
+        given = allocation->job != NULL ? allocation->nodes * config->tasks_per_node
+                                        : processes_cores();
     if (options->workers > most)
         return LS_FAIL(LS_USAGE,
                        "-n %" PRId64 ": a step of %s has %d micro-batches (nodes x "
@@ -69,12 +76,14 @@ static ls_status choose_workers(int *out, const struct train_options *options,
     if (options->workers > 0)
         *out = (int)options->workers;
     else
-        *out = cores < most ? cores : most;
+        *out = given < most ? given : most;
     return LS_OK;
 }
 
-/* The config, then OMP_NUM_THREADS, then what the cores allow. */
-static int choose_threads(const struct config *config, int workers)
+/* The config, then OMP_NUM_THREADS, then the cores that SLURM gave a task, then what the cores of
+ * this machine allow. */
+static int choose_threads(const struct config *config, int workers,
+                          const struct allocation *allocation)
 {
     const char *given = getenv("OMP_NUM_THREADS");
     char *end = NULL;
@@ -83,8 +92,33 @@ static int choose_threads(const struct config *config, int workers)
         return config->run.threads;
     if (wanted > 0 && wanted <= 1024 && *end == '\0')
         return (int)wanted;
-    int share = processes_cores() / workers;
+    if (allocation->cores_a_task > 0)
+        return allocation->cores_a_task;
+    int here = (workers + allocation->nodes - 1) / allocation->nodes;
+    int share = processes_cores() / here;
     return share > 0 ? share : 1;
+}
+
+/* mpirun where it is, since it works in any allocation; srun on request, or in a SLURM job without
+ * mpirun. */
+static ls_status choose_starter(struct starter *out, char **program, const struct config *config,
+                                const struct allocation *allocation)
+{
+    ls_status st = LS_OK;
+    enum config_starter wanted = config->run.starter;
+    static const char *const advice = "install it (Debian: apt-get install openmpi-bin)";
+    out->srun = wanted == CONFIG_STARTER_SRUN;
+    if (out->srun && allocation->job == NULL)
+        return LS_FAIL(LS_USAGE, "lockstep.starter: srun works only inside a SLURM job; submit the "
+                                 "run, or use mpirun");
+    st = processes_find(program, out->srun ? "srun" : "mpirun", out->srun ? "load SLURM" : advice);
+    if (st == LS_USAGE && wanted == CONFIG_STARTER_AUTO && allocation->job != NULL) {
+        log_warn("starter asked=auto used=srun reason=\"no mpirun on PATH\"");
+        out->srun = true;
+        st = processes_find(program, "srun", advice);
+    }
+    out->program = *program;
+    return st;
 }
 
 /* An existing run goes on, unless told twice that it shall not. */
@@ -142,20 +176,23 @@ done:
 }
 
 static ls_status train_in(struct run_folder *folder, struct config *config,
-                          const struct train_options *options, struct supervise_job *job)
+                          const struct train_options *options, struct restart_job *job)
 {
     ls_status st = LS_OK;
     LS_TRY(settle_fresh(folder, options->fresh));
     LS_TRY(train_datasets(config, run_folder_path(folder)));
     config_warn(config);
     LS_TRY(store_config(folder, config));
-    job->folder = folder;
-    job->threads = choose_threads(config, job->workers);
-    job->bar = isatty(STDOUT_FILENO) != 0;
-    job->stop_at = options->stop_at;
+    job->start.folder = folder;
+    job->start.threads = choose_threads(config, job->workers, job->start.allocation);
+    job->start.bar = isatty(STDOUT_FILENO) != 0;
+    job->start.stop_at = options->stop_at;
+    job->start.warning_s = job->start.allocation->job != NULL ? config_slurm_warning_s(config) : 0;
     job->max_restarts = config->run.max_restarts;
-    LS_TRY(supervise_catch_signals());
-    LS_TRY(supervise(job));
+    job->restart_window_s = config->run.restart_window_s;
+    job->workers_least = config->run.min_workers;
+    job->requeue = options->requeue;
+    LS_TRY(restart_until_done(job));
 done:
     return st;
 }
@@ -166,22 +203,33 @@ static ls_status run_train(const void *given)
     const struct train_options *options = given;
     struct config *config = NULL;
     struct run_folder *folder = NULL;
-    struct supervise_job job = {0};
-    char *mpirun = NULL;
+    struct allocation *allocation = NULL;
+    struct starter starter = {0};
+    struct job_file file = {0};
+    struct restart_job job = {.start = {.file = &file, .starter = &starter}};
+    char *program = NULL;
     char *worker = NULL;
+    char *self = NULL;
     LS_TRY(open_config(&config, options));
-    LS_TRY(choose_workers(&job.workers, options, config));
-    LS_TRY(processes_find(&mpirun, "mpirun", "install it (Debian: apt-get install openmpi-bin)"));
+    LS_TRY(allocation_open(&allocation, options->hosts));
+    LS_TRY(choose_workers(&job.workers, options, config, allocation));
+    LS_TRY(choose_starter(&starter, &program, config, allocation));
     LS_TRY(processes_find_worker(&worker));
-    job.mpirun = mpirun;
-    job.worker = worker;
+    LS_TRY(processes_find_self(&self));
+    starter.worker = worker;
+    starter.shield = allocation->job != NULL ? self : NULL;
+    starter.container = config->slurm.container;
+    job.start.allocation = allocation;
+    LS_TRY(stop_signals_catch());
     LS_TRY(run_folder_open(&folder, config->folder));
     LS_TRY(train_in(folder, config, options, &job));
 done:
     run_folder_close(&folder);
+    allocation_close(&allocation);
     config_close(&config);
-    free(mpirun);
+    free(program);
     free(worker);
+    free(self);
     return st;
 }
 
@@ -195,8 +243,10 @@ static const struct option table[] = {
      .word = "W",
      .low = 1,
      .high = 65536,
-     .help = "Workers that share a step's micro-batches.  Without it: as many as there are cores, "
-             "at most one a micro-batch.  The optimisation is the same for any number."},
+     .help =
+         "Workers that share a step's micro-batches.  Without it: the tasks of the SLURM job or "
+         "of --hosts, else the cores; at most one a micro-batch.  The optimisation is the same "
+         "for any number."},
     {.name = "set",
      .type = OPTION_LIST,
      .offset = offsetof(struct train_options, set),
@@ -223,6 +273,17 @@ static const struct option table[] = {
      .low = 1,
      .high = INT64_C(1) << 40,
      .help = "Save and stop after this step, as on a first Ctrl-C."},
+    {.name = "hosts",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct train_options, hosts),
+     .word = "LIST",
+     .help = "Machines where no SLURM gives them: node1,node2:4 (4 workers there).  mpirun reaches "
+             "them by ssh; run folder and datasets must be the same files on all."},
+    {.name = "requeue",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct train_options, requeue),
+     .help = "In a SLURM job: when SLURM asks it to end early, or its nodes fail it, put the job "
+             "back into the queue.  `lockstep submit` uses it."},
     {.name = "fresh",
      .type = OPTION_COUNT,
      .offset = offsetof(struct train_options, fresh),
@@ -234,11 +295,13 @@ const struct command command_train = {
     .name = "train",
     .arguments = "CONFIG.yaml",
     .summary = "pretrains: starts, watches, resumes and restarts the workers",
-    .details = "Trains as CONFIG.yaml says, in its run folder.  Started again it goes on from the "
-               "newest good checkpoint.  Ctrl-C (or SIGTERM) saves at the end of the running step "
-               "and ends with exit code 75; a second one stops at once.  Exit codes: 0 done, 2 "
-               "usage, 10 files, 11 data, 12 device, 13 a worker was lost, 14 timeout, 15 "
-               "checkpoint, 75 stopped on request, 1 anything else.",
+    .details =
+        "Trains as CONFIG.yaml says, in its run folder.  Started again it goes on from the "
+        "newest good checkpoint.  Ctrl-C, SIGTERM, SIGUSR1 or SIGUSR2 save at the end of the "
+        "running step and end with exit code 75; a second Ctrl-C or SIGTERM stops at once "
+        "(within a SLURM job only Ctrl-C).  Exit codes: 0 done, 2 "
+        "usage, 10 files, 11 data, 12 device, 13 a worker was lost, 14 timeout, 15 "
+        "checkpoint, 75 stopped on request, 1 anything else.",
     .arguments_least = 1,
     .arguments_most = 1,
     .arguments_offset = offsetof(struct train_options, paths),

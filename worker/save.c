@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "worker/trainer.h"
@@ -173,6 +174,7 @@ ls_status trainer_save(struct trainer *trainer)
     ls_status st = LS_OK;
     struct saver *saver = &trainer->saver;
     struct checkpoint_shard_facts facts;
+    double begin = clock_now_s();
     memset(&facts, 0, sizeof facts);
     comm_set_timeout(trainer->group, trainer->config->run.save_timeout_s);
     LS_TRY(agree_on_save(trainer, write_shard(trainer, &facts)));
@@ -180,7 +182,7 @@ ls_status trainer_save(struct trainer *trainer)
     LS_TRY(agree_on_save(trainer, trainer->rank == 0 ? commit(trainer) : LS_OK));
     saver->saved_step = trainer->step;
     saver->retry_step = 0;
-    log_info("checkpoint saved");
+    log_info("checkpoint saved seconds=%.2f", clock_now_s() - begin);
 done:
     if (st == LS_CHECKPOINT)
         give_up(trainer);

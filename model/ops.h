@@ -107,6 +107,8 @@ struct op_table {
     const char *name; /* "cpu", "cuda" */
     bool host_memory; /* device memory can be read and written by the host at any time, and host
                        * pointers can stand where device pointers are asked for (the CPU) */
+    bool rounds_bias; /* where y is bf16, biases are rounded to bf16 too before they are added:
+                       * cuBLASLt's epilogue takes no others (and autocast does it) */
     int row_multiple; /* rows of activation matrices are padded to a multiple of this; 1 on the CPU
                        */
 
@@ -128,11 +130,13 @@ struct op_table {
     ls_status (*cast)(struct op_device *device, struct op_matrix to, struct op_matrix from);
 
     /* y[M,N] (+)= x[M,K] w[N,K]^T + b[N].  `b_dev` float32 or NULL.  x, w, of one dtype; y of any.
-     */
+     * b is added in float32 and the sum is rounded once, to y's dtype; where y is bf16 and the
+     * table says rounds_bias, b itself is rounded to bf16 before. */
     ls_status (*linear_fwd)(struct op_device *device, struct op_matrix y, struct op_matrix x,
                             struct op_matrix w, const float *b_dev, bool accumulate);
     /* pre[M,N] = x w^T + b;  y = gelu(pre), gelu(a) = a Phi(a) exactly (erf).  `pre` is kept for
-     * backward (data NULL: not kept). */
+     * backward (data NULL: not kept).  Phi is taken so that a small negative tail keeps its
+     * relative accuracy. */
     ls_status (*linear_gelu_fwd)(struct op_device *device, struct op_matrix y, struct op_matrix pre,
                                  struct op_matrix x, struct op_matrix w, const float *b_dev);
     /* dx[M,K] (+)= dy[M,N] w[N,K]. */
@@ -161,7 +165,8 @@ struct op_table {
 
     /* heads[h][row][c] = turn(in[row][column + h * head_width + c]) for `heads` heads: the columns
      * of q, k or v of a qkv matrix into contiguous per-head buffers.  rotary NULL: no turn (v).
-     * positions_dev[row] is the row's token number. */
+     * positions_dev[row] is the row's token number.  LS_USAGE for an odd head_width, and for heads
+     * or axes that do not fit. */
     ls_status (*split_heads_fwd)(struct op_device *device, void *heads_dev, struct op_matrix in,
                                  int64_t column, int heads, int head_width,
                                  const struct op_rotary *rotary, const int32_t *positions_dev);
@@ -173,13 +178,14 @@ struct op_table {
     /* o[q_row][h * head_width + c]: softmax(q k^T / sqrt(head_width)) v within each pair of
      * sequences (query sequence s attends to key sequence s).  q [heads][q rows][head_width], k and
      * v [heads][kv rows][head_width], dtype of `o`. lse [heads][q rows] float32: log of the softmax
-     * denominator, for backward (NULL: not kept).  Padding rows of o are finite.  Never stores an
-     * N x N matrix. */
+     * denominator, for backward (NULL: not kept).  Padding rows of o are finite, rows of queries
+     * without a key zero; what lse holds for both is not read.  Never stores an N x N matrix. */
     ls_status (*attention_fwd)(struct op_device *device, struct op_matrix o, float *lse_dev,
                                const void *q_dev, const void *k_dev, const void *v_dev, int heads,
                                int head_width, const struct op_sequences *queries,
                                const struct op_sequences *keys);
-    /* dq, dk, dv in the layouts of q, k, v; overwritten, zero in padding rows. */
+    /* dq, dk, dv in the layouts of q, k, v; overwritten, zero in padding rows, for queries without
+     * a key and for keys without a query. */
     ls_status (*attention_bwd)(struct op_device *device, void *dq_dev, void *dk_dev, void *dv_dev,
                                struct op_matrix d_o, struct op_matrix o, const float *lse_dev,
                                const void *q_dev, const void *k_dev, const void *v_dev, int heads,
@@ -201,15 +207,16 @@ struct op_table {
                           const int32_t *index_dev);
 
     /* Group loss and its gradient over true rows: loss_dev[0] += weight * sum |z - h|^p / p;  dz =
-     * weight * |z - h|^(p-1) sign(z - h), 0 where equal, zero in padding rows.  The caller puts 1 /
+     * weight * |z - h|^(p-1) sign(z - h), 0 where equal, NaN where z or h is NaN, zero in padding
+     * rows.  The caller puts 1 /
      * (count * D), the groups' and micro-batches' shares into `weight` for dz and into
      * `loss_weight` for the loss.  z dtype any, h float32, dz dtype any; loss double. */
     ls_status (*loss)(struct op_device *device, struct op_matrix dz, double *loss_dev,
                       struct op_matrix z, struct op_matrix h, const struct op_sequences *rows,
                       double exponent, double weight, double loss_weight);
 
-    /* Accumulates over true rows, all double [columns]: sum of x, sum of x^2, and (not NULL) sum of
-     * x / |x|. */
+    /* Accumulates over true rows, all in double [columns]: sum of x, sum of x^2, and (not NULL) sum
+     * of x / |x|, where |x| is the row's length. */
     ls_status (*column_statistics)(struct op_device *device, double *sum_dev, double *square_dev,
                                    double *unit_dev, struct op_matrix x,
                                    const struct op_sequences *rows);
@@ -223,9 +230,11 @@ struct op_table {
 
     /* AdamW, EMA and the casts to compute dtype in one pass over the pieces:
      *   g = scale * gradient;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
-     *   w = w * (1 - lr * decay) - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps);  ema = keep * ema +
-     * (1-keep) * w (PyTorch's order of operations.)  Pieces with first_correction 0 only move their
-     * EMA. */
+     *   w = w - w * (lr * decay) - lr / c1 * m / (sqrt(v) / sqrt(c2) + eps)
+     *   ema = ema + (1-keep) * (w - ema)
+     * PyTorch's order of operations but for the decay and the EMA: written as moves, they keep the
+     * digits that a float32 factor near 1 would lose.  1-keep and lr * decay are taken in double.
+     * Pieces with first_correction 0 only move their EMA. */
     ls_status (*update)(struct op_device *device, const struct op_update *update);
 };
 

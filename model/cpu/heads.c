@@ -13,9 +13,11 @@ struct turn {
 static ls_status check_heads(const char *name, struct op_matrix matrix, int64_t column, int heads,
                              int head_width, const struct op_rotary *rotary)
 {
-    if (heads < 1 || head_width < 1 || head_width > HEAD_WIDTH_MAX || column < 0 ||
-        column + (int64_t)heads * head_width > matrix.columns)
-        return LS_FAIL(LS_USAGE, "%s: %d heads of %d from column %lld do not fit %lld columns",
+    if (heads < 1 || head_width < 2 || head_width > HEAD_WIDTH_MAX || head_width % 2 != 0 ||
+        column < 0 || column + (int64_t)heads * head_width > matrix.columns)
+        return LS_FAIL(LS_USAGE,
+                       "%s: %d heads of %d (which must be even) from column %lld do not fit %lld "
+                       "columns",
                        name, heads, head_width, (long long)column, (long long)matrix.columns);
     if (rotary != NULL && (rotary->axis_width < 0 || rotary->axis_width % 2 != 0 ||
                            3 * rotary->axis_width > head_width))

@@ -4,6 +4,7 @@
 const struct op_table op_table_cpu = {
     .name = "cpu",
     .host_memory = true,
+    .rounds_bias = false,
     .row_multiple = 1,
     .allocate = allocate_cpu,
     .release = release_cpu,

@@ -166,9 +166,16 @@ static ls_status describe(struct attention *out, struct op_device *device, struc
                           int heads, int head_width, const struct op_sequences *queries,
                           const struct op_sequences *keys)
 {
-    if (queries->count != keys->count || o.rows != queries->rows ||
+    if (heads < 1 || head_width < 1 || queries->count != keys->count || o.rows != queries->rows ||
         o.columns != (int64_t)heads * head_width)
-        return LS_FAIL(LS_USAGE, "attention: sequences do not fit");
+        return LS_FAIL(LS_USAGE,
+                       "attention: %d heads of %d, %d query and %d key sequences do not fit "
+                       "[%lld, %lld]",
+                       heads, head_width, queries->count, keys->count, (long long)o.rows,
+                       (long long)o.columns);
+    for (int s = 0; s < keys->count; s++)
+        if (keys->length[s] > keys->max_length)
+            return LS_FAIL(LS_USAGE, "attention: sequence %d is longer than max_length", s);
     out->device = device;
     out->dtype = o.dtype;
     out->heads = heads;
@@ -179,6 +186,16 @@ static ls_status describe(struct attention *out, struct op_device *device, struc
     return LS_OK;
 }
 
+/* Padding rows and queries without a key get zeros. */
+static bool any_row_without_keys(const struct op_sequences *queries,
+                                 const struct op_sequences *keys)
+{
+    bool any = queries->true_rows < queries->rows;
+    for (int s = 0; s < keys->count; s++)
+        any = any || keys->length[s] == 0;
+    return any;
+}
+
 ls_status attention_fwd_cuda(struct op_device *device, struct op_matrix o, float *lse_dev,
                              const void *q_dev, const void *k_dev, const void *v_dev, int heads,
                              int head_width, const struct op_sequences *queries,
@@ -187,11 +204,11 @@ ls_status attention_fwd_cuda(struct op_device *device, struct op_matrix o, float
     ls_status st = LS_OK;
     struct attention call;
     LS_TRY(describe(&call, device, o, heads, head_width, queries, keys));
-    if (queries->true_rows < queries->rows)
+    if (any_row_without_keys(queries, keys))
         LS_TRY(
             zero_cuda(device, o.data_dev, (size_t)(o.rows * o.columns) * element_bytes(o.dtype)));
     for (int s = 0; s < queries->count; s++)
-        for (int row = 0; row < queries->length[s]; row += ATTENTION_ROWS) {
+        for (int row = 0; row < queries->length[s] && keys->length[s] > 0; row += ATTENTION_ROWS) {
             int left = queries->length[s] - row;
             struct span span = {queries->start[s] + row, keys->start[s],
                                 left < ATTENTION_ROWS ? left : ATTENTION_ROWS, keys->length[s]};
@@ -307,7 +324,7 @@ static ls_status backward_all(const struct attention *call, const struct gradien
 {
     ls_status st = LS_OK;
     for (int s = 0; s < queries->count; s++)
-        for (int row = 0; row < queries->length[s]; row += ATTENTION_ROWS) {
+        for (int row = 0; row < queries->length[s] && keys->length[s] > 0; row += ATTENTION_ROWS) {
             int left = queries->length[s] - row;
             struct span span = {queries->start[s] + row, keys->start[s],
                                 left < ATTENTION_ROWS ? left : ATTENTION_ROWS, keys->length[s]};

@@ -175,17 +175,19 @@ done:
     return st;
 }
 
-/* partial[j][c] of plain column sums; layout of work as gain_partial_kernel. */
+/* partial[j][c] of plain column sums, or of the rows whose index is -1; layout of work as
+ * gain_partial_kernel. */
 template <typename X>
-static __global__ void column_partial_kernel(float *partial, const X *x, int64_t rows,
-                                             int64_t columns)
+static __global__ void column_partial_kernel(float *partial, const X *x, const int32_t *index,
+                                             int64_t rows, int64_t columns)
 {
     static __shared__ float share[8][WARP];
     int64_t c = (int64_t)blockIdx.x * WARP + threadIdx.x;
     float sum = 0.0F;
     if (c < columns)
         for (int64_t row = blockIdx.y * 8 + threadIdx.y; row < rows; row += SUM_BLOCKS * 8)
-            sum += load(x + row * columns + c);
+            if (index == NULL || index[row] == -1)
+                sum += load(x + row * columns + c);
     share[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y != 0 || c >= columns)
@@ -196,7 +198,8 @@ static __global__ void column_partial_kernel(float *partial, const X *x, int64_t
     partial[blockIdx.y * columns + c] = sum;
 }
 
-ls_status column_sums(struct op_device *device, float *sums_dev, struct op_matrix x)
+ls_status column_sums(struct op_device *device, float *sums_dev, struct op_matrix x,
+                      const int32_t *index_dev)
 {
     ls_status st = LS_OK;
     float *partial_dev = NULL;
@@ -205,7 +208,7 @@ ls_status column_sums(struct op_device *device, float *sums_dev, struct op_matri
     LS_BY_DTYPE(x.dtype, X, {
         auto kernel = column_partial_kernel<X>;
         LS_LAUNCH(kernel, dim3(blocks_of(x.columns, WARP), SUM_BLOCKS), dim3(WARP, 8), 0,
-                  device->stream, partial_dev, (const X *)x.data_dev, x.rows, x.columns);
+                  device->stream, partial_dev, (const X *)x.data_dev, index_dev, x.rows, x.columns);
     });
     LS_TRY(launch_check("column_partial"));
     LS_LAUNCH(partial_sum_kernel, blocks_of(x.columns, 128), 128, 0, device->stream, sums_dev,

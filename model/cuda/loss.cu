@@ -21,7 +21,7 @@ static __device__ double block_sum(double value)
     return sum;
 }
 
-/* Block (row in sequence, sequence): |z - h|^p / p summed to partial[sequence][row], and dz. */
+/* Block (row in sequence, sequence): |z - h|^p / p summed to partial[row], and dz. */
 template <typename D, typename Z>
 static __global__ void loss_kernel(D *dz, double *partial, const Z *z, const float *h,
                                    const int32_t *start, const int32_t *length, int64_t columns,
@@ -30,20 +30,20 @@ static __global__ void loss_kernel(D *dz, double *partial, const Z *z, const flo
     int sequence = (int)blockIdx.y;
     int place = (int)blockIdx.x;
     double sum = 0.0;
-    if (place < length[sequence]) {
-        int64_t row = start[sequence] + place;
+    int64_t row = start[sequence] + place;
+    if (place < length[sequence])
         for (int64_t c = threadIdx.x; c < columns; c += blockDim.x) {
             double difference = (double)load(z + row * columns + c) - (double)h[row * columns + c];
             double size = fabs(difference);
             double slope = exponent == 1.0 ? 1.0 : pow(size, exponent - 1.0);
             sum += exponent == 1.0 ? size : size * slope / exponent;
-            double sign = difference > 0.0 ? 1.0 : difference < 0.0 ? -1.0 : 0.0;
+            /* The sign; what is not a number stays so. */
+            double sign = difference > 0.0 ? 1.0 : difference < 0.0 ? -1.0 : difference;
             store(dz + row * columns + c, (float)(weight * slope * sign));
         }
-    }
     sum = block_sum(sum);
-    if (threadIdx.x == 0)
-        partial[(int64_t)sequence * gridDim.x + place] = sum;
+    if (threadIdx.x == 0 && place < length[sequence])
+        partial[row] = sum;
 }
 
 /* out[0] (+)= scale * sum of values, by one block, each thread its stride, then the fixed tree. */
@@ -64,14 +64,15 @@ ls_status loss_cuda(struct op_device *device, struct op_matrix dz, double *loss_
 {
     ls_status st = LS_OK;
     float *scratch_dev = NULL;
-    int64_t places = (int64_t)rows->count * rows->max_length;
     size_t element = dz.dtype == OP_F32 ? 4 : 2;
-    if (h.dtype != OP_F32 || z.columns != h.columns || dz.columns != z.columns)
-        return LS_FAIL(LS_USAGE, "loss: shapes or dtypes do not fit");
+    if (dz.rows != z.rows || h.rows != z.rows || rows->rows != z.rows || z.columns != h.columns ||
+        dz.columns != z.columns || h.dtype != OP_F32 || exponent < 1.0)
+        return LS_FAIL(LS_USAGE, "loss: shapes differ, or exponent %g is below 1", exponent);
     LS_TRY(zero_cuda(device, dz.data_dev, (size_t)(dz.rows * dz.columns) * element));
-    if (places == 0)
+    if (rows->count == 0 || rows->max_length == 0)
         return LS_OK;
-    LS_TRY(cuda_scratch(device, &scratch_dev, (size_t)places * sizeof(double)));
+    LS_TRY(cuda_scratch(device, &scratch_dev, (size_t)z.rows * sizeof(double)));
+    LS_TRY(zero_cuda(device, scratch_dev, (size_t)z.rows * sizeof(double))); /* padding rows */
     LS_BY_DTYPE(dz.dtype, D, LS_BY_DTYPE(z.dtype, Z, {
                     auto kernel = loss_kernel<D, Z>;
                     LS_LAUNCH(kernel, dim3((unsigned)rows->max_length, (unsigned)rows->count),
@@ -82,7 +83,7 @@ ls_status loss_cuda(struct op_device *device, struct op_matrix dz, double *loss_
                 }));
     LS_TRY(launch_check("loss"));
     LS_LAUNCH(total_kernel, 1, 1024, 0, device->stream, loss_dev, (const double *)scratch_dev,
-              places, loss_weight, true);
+              z.rows, loss_weight, true);
     LS_TRY(launch_check("total"));
 done:
     return st;
@@ -90,7 +91,7 @@ done:
 
 /* Inverse norm of each true row, 0 for padding: one warp a row. */
 template <typename X>
-static __global__ void inverse_norm_kernel(float *inverse, const X *x, const int32_t *start,
+static __global__ void inverse_norm_kernel(double *inverse, const X *x, const int32_t *start,
                                            const int32_t *length, int64_t columns)
 {
     int place = (int)(blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP);
@@ -104,13 +105,13 @@ static __global__ void inverse_norm_kernel(float *inverse, const X *x, const int
     }
     sum = warp_sum(sum);
     if (threadIdx.x % WARP == 0)
-        inverse[row] = sum > 0.0 ? (float)(1.0 / sqrt(sum)) : 0.0F;
+        inverse[row] = sum > 0.0 ? 1.0 / sqrt(sum) : 0.0;
 }
 
 /* One thread a column; sequences and rows in order, SUM_BLOCKS strides of sequences side by side in
  * blockIdx.y. */
 template <typename X>
-static __global__ void statistics_kernel(double *partial, const X *x, const float *inverse,
+static __global__ void statistics_kernel(double *partial, const X *x, const double *inverse,
                                          const int32_t *start, const int32_t *length, int sequences,
                                          int64_t columns)
 {
@@ -150,26 +151,27 @@ ls_status column_statistics_cuda(struct op_device *device, double *sum_dev, doub
     ls_status st = LS_OK;
     float *scratch_dev = NULL;
     double *partial_dev = NULL;
-    const float *inverse_dev = NULL;
+    double *inverse_dev = NULL;
     int64_t columns = x.columns;
     double *outputs[3] = {sum_dev, square_dev, unit_dev};
-    size_t inverse_bytes = ((size_t)x.rows * sizeof(float) + 255) / 256 * 256;
     size_t partial = (size_t)SUM_BLOCKS * (size_t)columns;
+    if (rows->rows != x.rows)
+        return LS_FAIL(LS_USAGE, "column statistics: shapes do not fit");
     if (rows->count == 0 || rows->max_length == 0)
         return LS_OK;
-    LS_TRY(cuda_scratch(device, &scratch_dev, inverse_bytes + 3 * partial * sizeof(double)));
-    partial_dev = (double *)((char *)scratch_dev + inverse_bytes);
-    inverse_dev = unit_dev != NULL ? scratch_dev : NULL;
+    LS_TRY(cuda_scratch(device, &scratch_dev, ((size_t)x.rows + 3 * partial) * sizeof(double)));
+    partial_dev = (double *)scratch_dev;
+    inverse_dev = unit_dev != NULL ? partial_dev + 3 * partial : NULL;
     LS_BY_DTYPE(x.dtype, X, {
         if (unit_dev != NULL) {
             auto norms = inverse_norm_kernel<X>;
             LS_LAUNCH(norms, dim3(blocks_of(rows->max_length, 4), (unsigned)rows->count), 4 * WARP,
-                      0, device->stream, scratch_dev, (const X *)x.data_dev, rows->start_dev,
+                      0, device->stream, inverse_dev, (const X *)x.data_dev, rows->start_dev,
                       rows->length_dev, columns);
         }
         auto kernel = statistics_kernel<X>;
         LS_LAUNCH(kernel, dim3(blocks_of(columns, 64), SUM_BLOCKS), 64, 0, device->stream,
-                  partial_dev, (const X *)x.data_dev, inverse_dev, rows->start_dev,
+                  partial_dev, (const X *)x.data_dev, (const double *)inverse_dev, rows->start_dev,
                   rows->length_dev, rows->count, columns);
     });
     for (int i = 0; i < 3; i++)

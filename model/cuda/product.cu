@@ -216,7 +216,7 @@ ls_status linear_bwd_weight_cuda(struct op_device *device, float *dw_dev, float 
         return LS_OK;
     LS_TRY(product_run(device, &product));
     if (db_dev != NULL)
-        LS_TRY(column_sums(device, db_dev, dy));
+        LS_TRY(column_sums(device, db_dev, dy, NULL));
 done:
     return st;
 }

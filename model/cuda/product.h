@@ -16,7 +16,9 @@ struct product { /* row-major: c[m,n] = beta c + op(a)[m,k] op(b)[k,n] (+ bias[n
 ls_status product_run(struct op_device *device, const struct product *product) LS_MUST_CHECK;
 void product_plans_free(struct op_device *device);
 
-/* sums[c] (+)= sum over rows of x[r][c], float32, in a fixed order. */
-ls_status column_sums(struct op_device *device, float *sums_dev, struct op_matrix x) LS_MUST_CHECK;
+/* sums[c] += sum of x[r][c] over the rows, or over those whose index is -1, float32, in a fixed
+ * order.  Takes scratch. */
+ls_status column_sums(struct op_device *device, float *sums_dev, struct op_matrix x,
+                      const int32_t *index_dev) LS_MUST_CHECK;
 
 #endif

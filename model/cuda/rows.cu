@@ -2,6 +2,7 @@
  * are bound by memory: they read every input once and write every output once, neighbouring threads
  * at neighbouring addresses. */
 #include "model/cuda/internal.h"
+#include "model/cuda/product.h"
 
 enum { THREADS = 256 };
 
@@ -29,8 +30,34 @@ ls_status cast_cuda(struct op_device *device, struct op_matrix to, struct op_mat
     return launch_check("cast");
 }
 
-/* gelu(a) = a Phi(a) with the exact error function.  One thread an element; 2 reads or writes of
- * one element each. */
+struct normal {
+    float cumulative, bell; /* Phi(a), e^(-a^2/2) */
+};
+
+/* Phi(-t) = e^(-t^2/2) u Q(u), u = 1 / (1 + 0.3 t), for t in [0, 10]; Q is the CPU twin's
+ * (model/cpu/vector.inc, relative error 5e-8).  A small value keeps its relative accuracy, which
+ * 1 + erf would lose, and one exponential serves Phi and its slope.  NaN stays. */
+static __device__ struct normal normal_at(float a)
+{
+    float t = fabsf(a) > 10.0F ? 10.0F : fabsf(a);
+    struct normal at;
+    at.bell = expf(-0.5F * t * t);
+    float u = 1.0F / (1.0F + 0.3F * t);
+    float q = 0.037547775F;
+    q = fmaf(q, u, -0.16507639F);
+    q = fmaf(q, u, 0.2200832F);
+    q = fmaf(q, u, -0.066522576F);
+    q = fmaf(q, u, 0.13549544F);
+    q = fmaf(q, u, 0.09775636F);
+    q = fmaf(q, u, 0.12111116F);
+    q = fmaf(q, u, 0.11960505F);
+    float tail = q * u * at.bell;
+    at.cumulative = a < 0.0F ? tail : 1.0F - tail;
+    return at;
+}
+
+/* gelu(a) = a Phi(a), not the tanh form.  One thread an element: reads one and writes one; about 30
+ * instructions, so bound by memory.  Deterministic. */
 template <typename Y, typename X>
 static __global__ void gelu_kernel(Y *y, const X *pre, int64_t count)
 {
@@ -38,7 +65,7 @@ static __global__ void gelu_kernel(Y *y, const X *pre, int64_t count)
     if (i >= count)
         return;
     float a = load(pre + i);
-    store(y + i, 0.5F * a * (1.0F + erff(a * 0.70710678118654752F)));
+    store(y + i, a * normal_at(a).cumulative);
 }
 
 ls_status linear_gelu_fwd_cuda(struct op_device *device, struct op_matrix y, struct op_matrix pre,
@@ -60,8 +87,8 @@ done:
     return st;
 }
 
-/* gelu'(a) = Phi(a) + a phi(a).  One thread an element; in place is fine, each thread touches its
- * own. */
+/* gelu'(a) = Phi(a) + a phi(a).  One thread an element: reads two and writes one; bound by memory.
+ * In place is fine, each thread touches its own.  Deterministic. */
 template <typename D, typename X>
 static __global__ void gelu_bwd_kernel(D *dpre, const D *dy, const X *pre, int64_t count)
 {
@@ -69,9 +96,8 @@ static __global__ void gelu_bwd_kernel(D *dpre, const D *dy, const X *pre, int64
     if (i >= count)
         return;
     float a = load(pre + i);
-    float cumulative = 0.5F * (1.0F + erff(a * 0.70710678118654752F));
-    float density = 0.39894228040143268F * expf(-0.5F * a * a);
-    store(dpre + i, load(dy + i) * (cumulative + a * density));
+    struct normal at = normal_at(a);
+    store(dpre + i, load(dy + i) * fmaf(0.39894228F * a, at.bell, at.cumulative));
 }
 
 ls_status gelu_bwd_cuda(struct op_device *device, struct op_matrix dpre, struct op_matrix dy,
@@ -137,21 +163,6 @@ static __global__ void scatter_kernel(D *dfrom, const S *dto, const int32_t *ind
     }
 }
 
-/* The fill's gradient: one thread a column, rows in order. */
-template <typename S>
-static __global__ void fill_bwd_kernel(float *dfill, const S *dto, const int32_t *index,
-                                       int64_t rows, int64_t columns)
-{
-    int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (c >= columns)
-        return;
-    float sum = 0.0F;
-    for (int64_t row = 0; row < rows; row++)
-        if (index[row] == -1)
-            sum += load(dto + row * columns + c);
-    dfill[c] += sum;
-}
-
 ls_status scatter_rows_cuda(struct op_device *device, struct op_matrix dfrom, float *dfill_dev,
                             struct op_matrix dto, const int32_t *index_dev, bool accumulate)
 {
@@ -169,14 +180,8 @@ ls_status scatter_rows_cuda(struct op_device *device, struct op_matrix dfrom, fl
                               (D *)dfrom.data_dev, (const S *)dto.data_dev, index_dev, dto.columns);
                 }));
     LS_TRY(launch_check("scatter"));
-    if (dfill_dev != NULL) {
-        LS_BY_DTYPE(dto.dtype, S, {
-            auto kernel = fill_bwd_kernel<S>;
-            LS_LAUNCH(kernel, blocks_of(dto.columns, 32), 32, 0, device->stream, dfill_dev,
-                      (const S *)dto.data_dev, index_dev, dto.rows, dto.columns);
-        });
-        LS_TRY(launch_check("fill_bwd"));
-    }
+    if (dfill_dev != NULL)
+        LS_TRY(column_sums(device, dfill_dev, dto, index_dev));
 done:
     return st;
 }
@@ -253,6 +258,22 @@ static __global__ void merge_kernel(To *din, const From *dheads, int64_t rows, i
     }
 }
 
+static ls_status check_heads(const char *name, struct op_matrix matrix, int64_t column, int heads,
+                             int head_width, const struct op_rotary *rotary)
+{
+    if (heads < 1 || head_width < 2 || head_width % 2 != 0 || column < 0 ||
+        column + (int64_t)heads * head_width > matrix.columns)
+        return LS_FAIL(LS_USAGE,
+                       "%s: %d heads of %d (which must be even) from column %lld do not fit %lld "
+                       "columns",
+                       name, heads, head_width, (long long)column, (long long)matrix.columns);
+    if (rotary != NULL && (rotary->axis_width < 0 || rotary->axis_width % 2 != 0 ||
+                           3 * rotary->axis_width > head_width))
+        return LS_FAIL(LS_USAGE, "%s: axis width %d in a head of %d", name, rotary->axis_width,
+                       head_width);
+    return LS_OK;
+}
+
 static struct turn turn_of(const struct op_rotary *rotary, const int32_t *positions_dev)
 {
     struct turn turn = {NULL, NULL, positions_dev, 1, 1, 1, false};
@@ -271,9 +292,9 @@ ls_status split_heads_fwd_cuda(struct op_device *device, void *heads_dev, struct
                                int64_t column, int heads, int head_width,
                                const struct op_rotary *rotary, const int32_t *positions_dev)
 {
+    ls_status st = LS_OK;
     struct turn turn = turn_of(rotary, positions_dev);
-    if (head_width % 2 != 0)
-        return LS_FAIL(LS_USAGE, "head width %d is odd", head_width);
+    LS_TRY(check_heads("split_heads_fwd", in, column, heads, head_width, rotary));
     if (in.rows == 0)
         return LS_OK;
     LS_BY_DTYPE(in.dtype, From, {
@@ -281,16 +302,18 @@ ls_status split_heads_fwd_cuda(struct op_device *device, void *heads_dev, struct
         LS_LAUNCH(kernel, (unsigned)in.rows, 128, 0, device->stream, (From *)heads_dev,
                   (const From *)in.data_dev, in.rows, in.columns, column, heads, head_width, turn);
     });
-    return launch_check("split_heads");
+    LS_TRY(launch_check("split_heads"));
+done:
+    return st;
 }
 
 ls_status split_heads_bwd_cuda(struct op_device *device, struct op_matrix din, int64_t column,
                                const void *dheads_dev, int heads, int head_width,
                                const struct op_rotary *rotary, const int32_t *positions_dev)
 {
+    ls_status st = LS_OK;
     struct turn turn = turn_of(rotary, positions_dev);
-    if (head_width % 2 != 0)
-        return LS_FAIL(LS_USAGE, "head width %d is odd", head_width);
+    LS_TRY(check_heads("split_heads_bwd", din, column, heads, head_width, rotary));
     if (din.rows == 0)
         return LS_OK;
     LS_BY_DTYPE(din.dtype, To, {
@@ -298,7 +321,9 @@ ls_status split_heads_bwd_cuda(struct op_device *device, struct op_matrix din, i
         LS_LAUNCH(kernel, (unsigned)din.rows, 128, 0, device->stream, (To *)din.data_dev,
                   (const To *)dheads_dev, din.rows, din.columns, column, heads, head_width, turn);
     });
-    return launch_check("merge_heads");
+    LS_TRY(launch_check("merge_heads"));
+done:
+    return st;
 }
 
 /* One block a token; threads run over (channel, time, row, column) of its tubelet.  Reads of uint8

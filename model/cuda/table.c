@@ -5,6 +5,7 @@
 const struct op_table op_table_cuda = {
     .name = "cuda",
     .host_memory = false,
+    .rounds_bias = true,
     .row_multiple = 128, /* lengths are padded to buckets, so that shapes repeat */
     .allocate = allocate_cuda,
     .release = release_cuda,

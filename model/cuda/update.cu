@@ -6,11 +6,11 @@
 #include "model/cuda/internal.h"
 
 struct element_update { /* scalars of one piece, by value */
-    float shrink;       /* 1 - lr * decay */
+    float shrink;       /* lr * decay */
     float step;         /* lr / first correction; 0: only the EMA moves */
     float root;         /* sqrt(second correction) */
     float beta1, one_minus_beta1, beta2, one_minus_beta2, eps;
-    float keep, one_minus_keep;
+    float pull; /* 1 - ema_keep */
     float scale;
     bool moves, ema;
 };
@@ -30,13 +30,15 @@ static __global__ void update_kernel(float *weights, float *moment1, float *mome
         float v = u.beta2 * moment2[i] + u.one_minus_beta2 * g * g;
         moment1[i] = m;
         moment2[i] = v;
-        w = w * u.shrink - u.step * (m / (sqrtf(v) / u.root + u.eps));
+        w = w - w * u.shrink;
+        w = w - u.step * m / (sqrtf(v) / u.root + u.eps);
         weights[i] = w;
         if (weights_compute != NULL)
             weights_compute[i] = __float2bfloat16(w);
     }
     if (u.ema) {
-        float e = u.keep * ema[i] + u.one_minus_keep * w;
+        float e = ema[i];
+        e += u.pull * (w - e);
         ema[i] = e;
         if (ema_compute != NULL)
             ema_compute[i] = __float2bfloat16(e);
@@ -50,9 +52,9 @@ static ls_status update_piece(struct op_device *device, const struct op_update *
     int64_t at = piece->offset;
     __nv_bfloat16 *weights_compute = (__nv_bfloat16 *)update->weights_compute_dev;
     __nv_bfloat16 *ema_compute = (__nv_bfloat16 *)update->ema_compute_dev;
-    u.moves = piece->first_correction != 0.0;
+    u.moves = piece->first_correction > 0.0;
     u.ema = piece->ema;
-    u.shrink = (float)(1.0 - update->lr * (piece->decay ? update->weight_decay : 0.0));
+    u.shrink = (float)(update->lr * (piece->decay ? update->weight_decay : 0.0));
     u.step = u.moves ? (float)(update->lr / piece->first_correction) : 0.0F;
     u.root = (float)sqrt(piece->second_correction);
     u.beta1 = (float)update->beta1;
@@ -60,8 +62,7 @@ static ls_status update_piece(struct op_device *device, const struct op_update *
     u.beta2 = (float)update->beta2;
     u.one_minus_beta2 = (float)(1.0 - update->beta2);
     u.eps = (float)update->eps;
-    u.keep = (float)update->ema_keep;
-    u.one_minus_keep = (float)(1.0 - update->ema_keep);
+    u.pull = (float)(1.0 - update->ema_keep);
     u.scale = (float)update->gradient_scale;
     LS_LAUNCH(update_kernel, blocks_of(piece->count, 256), 256, 0, device->stream,
               update->weights_dev + at, update->moment1_dev + at, update->moment2_dev + at,
@@ -74,6 +75,9 @@ static ls_status update_piece(struct op_device *device, const struct op_update *
 ls_status update_cuda(struct op_device *device, const struct op_update *update)
 {
     ls_status st = LS_OK;
+    for (int i = 0; i < update->piece_count; i++)
+        if (update->pieces[i].first_correction > 0.0 && update->pieces[i].second_correction <= 0.0)
+            return LS_FAIL(LS_USAGE, "update: piece %d has no second correction", i);
     for (int i = 0; i < update->piece_count; i++)
         if (update->pieces[i].count > 0)
             LS_TRY(update_piece(device, update, &update->pieces[i]));

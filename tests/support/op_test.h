@@ -33,8 +33,8 @@ struct op_test {
     uint64_t seed;   /* of the next random array */
 };
 
-/* Run `one` twice on each of 1, 2 and 3 threads, each time with random numbers of its own: the two
- * digests of a thread count must be equal bit by bit. */
+/* Run `one` twice on each of 1, 2 and 3 threads (on a card: twice), each time with random numbers
+ * of its own: the two digests of a thread count must be equal bit by bit. */
 void op_test_repeat(void (*one)(struct op_test *test, const void *argument), const void *argument);
 
 /* Host memory that lives until the case ends. */
@@ -44,6 +44,10 @@ int32_t *op_test_integers(struct op_test *test, int64_t count);
 /* Random normal numbers times `scale`, rounded to `dtype`: what the twin is given and what the
  * reference computes with are the same numbers. */
 double *op_test_random(struct op_test *test, int64_t count, enum op_dtype dtype, double scale);
+
+/* The same numbers rounded to `dtype`. */
+double *op_test_rounded(struct op_test *test, const double *values, int64_t count,
+                        enum op_dtype dtype);
 
 /* Device array that holds `values` (all NaN when NULL: an output), guard words around it. */
 void *op_test_array(struct op_test *test, const double *values, int64_t count, enum op_dtype dtype);

@@ -1,7 +1,8 @@
 /* Linear maps against the reference.  Error bound: a float32 sum of K terms rounds its partial
  * sums, which grow like sqrt(K) up to the result.  So its error is about sqrt(K) roundings of the
  * result or of the results' rms, whichever is larger, with a factor for the worst of 10^5 elements.
- * bf16 operands are exact inputs here: only the store adds its own rounding. */
+ * bf16 operands are exact inputs here: only the store adds its own rounding, and the bias of a bf16
+ * output may be rounded (rounds_bias). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,6 +51,8 @@ static void linear_fwd(struct op_test *test, const void *argument)
                                 test->device, out, op_test_matrix(test, x, c->m, c->k, c->in),
                                 op_test_matrix(test, w, c->n, c->k, c->in), bias, c->accumulate)))
         return;
+    if (test->table->rounds_bias)
+        b = op_test_rounded(test, b, c->n, c->out);
     reference_linear_fwd(y, x, w, c->bias ? b : NULL, c->m, c->n, c->k, c->accumulate);
     op_test_expect(test, "y", out.data_dev, y, store_bound(c->out) + sum_bound(c->k),
                    sum_bound(c->k));

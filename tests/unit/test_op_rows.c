@@ -264,6 +264,9 @@ static void loss_keeps_what_is_not_finite(struct op_test *test, const void *argu
         test->table->loss(test->device, dz, total_dev, op_test_matrix(test, z, 9, 20, OP_F32),
                           op_test_matrix(test, h, 9, 20, OP_F32), &list.sequences, 1.0, 1.0, 1.0));
     assert_true(isnan(op_test_read(test, total_dev)[0]));
+    const double *gradient = op_test_read(test, dz.data_dev);
+    for (int i = 0; i < 9 * 20; i++)
+        assert_int_equal(isnan(gradient[i]), i == 4 * 20 + 7);
 }
 
 static void a_loss_that_is_not_a_number_is_seen(void **state)

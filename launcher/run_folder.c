@@ -17,11 +17,12 @@
 #include <unistd.h>
 
 #include "checkpoint/checkpoint.h"
+#include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "launcher/run_owner.h"
 
-enum { SMALL_FILE_BYTES = 65536 };
+enum { SMALL_FILE_BYTES = 65536, LOCK_TRIES = 10, LOCK_PAUSE_MS = 20 };
 
 struct run_folder {
     char *path;
@@ -62,6 +63,18 @@ done:
     return st;
 }
 
+/* Whether the lock is ours now, else errno says why not.  Whoever asks for the owner holds the lock
+ * for a moment (run_folder_owner): only one that stays is a launcher's. */
+static bool lock_it(int lock)
+{
+    bool ours = flock(lock, LOCK_EX | LOCK_NB) == 0;
+    for (int i = 0; i < LOCK_TRIES && !ours && errno == EWOULDBLOCK; i++) {
+        clock_sleep_s(LOCK_PAUSE_MS / 1e3);
+        ours = flock(lock, LOCK_EX | LOCK_NB) == 0;
+    }
+    return ours;
+}
+
 static ls_status take_lock(int *out, const char *folder)
 {
     ls_status st = LS_OK;
@@ -75,7 +88,7 @@ static ls_status take_lock(int *out, const char *folder)
             st = LS_FAIL(LS_IO, "%s: cannot write in the run folder: %s", folder, strerror(errno));
             goto done;
         }
-        int reason = flock(lock, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+        int reason = lock_it(lock) ? 0 : errno;
         if (reason == EWOULDBLOCK)
             LS_TRY(refuse_or_take_over(folder, path));
         else if (reason != 0)

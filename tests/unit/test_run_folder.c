@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,29 @@ static void a_second_launcher_is_refused_with_the_owners_name(void **unused)
     assert_null(owner);
     assert_int_equal(open_elsewhere(path), 0);
     free(path);
+    support_folder_remove(base);
+}
+
+static void asking_who_has_it_refuses_nobody(void **unused)
+{
+    (void)unused;
+    char *base = support_folder_quick();
+    pid_t asking = fork();
+    assert_true(asking >= 0);
+    if (asking == 0)
+        (void)alarm(10); /* should the test fail first */
+    for (char *owner = NULL; asking == 0; free(owner))
+        if (run_folder_owner(&owner, base) != LS_OK)
+            _exit(1);
+    for (int i = 0; i < 2000; i++) {
+        struct run_folder *folder = NULL;
+        assert_good(run_folder_open(&folder, base));
+        run_folder_close(&folder);
+    }
+    assert_int_equal(kill(asking, SIGKILL), 0);
+    int status = 0;
+    assert_int_equal(waitpid(asking, &status, 0), asking);
+    assert_true(WIFSIGNALED(status));
     support_folder_remove(base);
 }
 
@@ -278,6 +302,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_launcher_is_refused_with_the_owners_name),
+        cmocka_unit_test(asking_who_has_it_refuses_nobody),
         cmocka_unit_test(what_a_killed_launcher_left_is_taken_over),
         cmocka_unit_test(starts_are_counted_and_a_damaged_count_is_told),
         cmocka_unit_test(a_run_that_was_copied_without_its_count_gets_a_newer_epoch),

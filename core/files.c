@@ -181,6 +181,25 @@ done:
     return st;
 }
 
+/* One folder; an existing one is fine.  A new one is durable in its parent. */
+static ls_status make_one(const char *path)
+{
+    ls_status st = LS_OK;
+    char *parent = NULL;
+    if (fault_point("mkdir") != 0 || mkdir(path, 0777) != 0) {
+        int cause = errno; /* looking at it may set another */
+        if (files_is_folder(path))
+            return LS_OK;
+        errno = cause;
+        return io_failure(path, "make folder");
+    }
+    LS_TRY(folder_of(&parent, path));
+    LS_TRY(files_sync(parent));
+done:
+    free(parent);
+    return st;
+}
+
 ls_status files_make_folder(const char *path)
 {
     ls_status st = LS_OK;
@@ -191,10 +210,7 @@ ls_status files_make_folder(const char *path)
         if (*c != '/' && !end)
             continue;
         *c = '\0';
-        if ((fault_point("mkdir") != 0 || mkdir(copy, 0777) != 0) && !files_is_folder(copy)) {
-            st = io_failure(copy, "make folder");
-            goto done;
-        }
+        LS_TRY(make_one(copy));
         if (end)
             break;
         *c = '/';

@@ -34,7 +34,8 @@ ls_status files_sync(const char *path) LS_MUST_CHECK;
 /* rename(2) and fsync of the folder of `to`.  Local.  Errors: LS_IO. */
 ls_status files_rename(const char *from, const char *to) LS_MUST_CHECK;
 
-/* Make a folder and its parents; existing ones are fine.  Local.  Errors: LS_IO. */
+/* Make a folder and its parents, each durable in its own parent; existing ones are fine.  Local.
+ * Errors: LS_IO. */
 ls_status files_make_folder(const char *path) LS_MUST_CHECK;
 
 /* Remove a file or a whole folder; nothing there is fine.  Never follows links.  Local.  Errors:

@@ -181,6 +181,20 @@ static void folders_are_made_with_their_parents(void **state)
     assert_int_equal(files_make_folder(""), LS_OK);
 }
 
+static void a_new_folder_is_durable_and_the_cause_of_a_failure_is_told(void **state)
+{
+    (void)state;
+    fault_arm(FAULT_COUNT, "fsync", 1, 0);
+    assert_int_equal(files_make_folder(in_folder("run/checkpoints/step")), LS_OK);
+    assert_int_equal(fault_count(), 3); /* the folder itself, run, run/checkpoints */
+    assert_int_equal(files_make_folder(in_folder("run/checkpoints/step")), LS_OK);
+    assert_int_equal(fault_count(), 3);
+    fault_arm(FAULT_FAIL_FOR_GOOD, "mkdir", 1, ENOSPC);
+    assert_int_equal(files_make_folder(in_folder("other")), LS_IO);
+    fault_arm(FAULT_OFF, NULL, 0, 0);
+    assert_non_null(strstr(status_message(), "other: cannot make folder: No space left on device"));
+}
+
 static void a_folder_is_removed_but_not_what_links_lead_to(void **state)
 {
     (void)state;
@@ -253,6 +267,7 @@ int main(void)
         IN_FOLDER(read_refuses_what_is_no_whole_file),
         IN_FOLDER(read_at_tells_a_file_that_ends_early),
         IN_FOLDER(folders_are_made_with_their_parents),
+        IN_FOLDER(a_new_folder_is_durable_and_the_cause_of_a_failure_is_told),
         IN_FOLDER(a_folder_is_removed_but_not_what_links_lead_to),
         IN_FOLDER(names_are_listed_in_order_of_bytes),
         IN_FOLDER(rename_and_sync_tell_their_failures),

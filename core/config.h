@@ -17,6 +17,7 @@ extern "C" {
 
 enum config_dtype { CONFIG_FLOAT32, CONFIG_BFLOAT16 };
 enum config_sampling { CONFIG_SAMPLING_FRAMES, CONFIG_SAMPLING_TIMESTAMPS };
+enum config_save_interval { CONFIG_SAVE_STEPS, CONFIG_SAVE_MINUTES, CONFIG_SAVE_AUTO };
 enum config_optimizer_state { CONFIG_REPLICATED, CONFIG_SHARDED };
 enum config_device {
     CONFIG_DEVICE_AUTO,
@@ -108,10 +109,12 @@ struct config_optimization {
 
 struct config_meta {
     enum config_dtype dtype;
-    int eval_freq;       /* steps between target_rank figures */
-    int save_every_freq; /* epochs between milestones, public; 0: none */
-    int save_freq_steps; /* steps between saves, ours */
-    int keep_last;       /* newest checkpoints kept */
+    int eval_freq;                           /* steps between target_rank figures */
+    int save_every_freq;                     /* epochs between milestones, public; 0: none */
+    enum config_save_interval save_interval; /* what decides when to save, ours */
+    int save_freq_steps;                     /* steps between saves, ours */
+    double save_freq_minutes;                /* minutes between saves; at most, for `auto` */
+    int keep_last;                           /* newest checkpoints kept */
     int64_t seed;
     bool load_checkpoint;
     char *read_checkpoint; /* NULL when absent */
@@ -121,6 +124,8 @@ struct config_run { /* `lockstep:` section, ours: how it is run, never what is c
     enum config_device device;
     int threads; /* compute threads a worker; 0: cores / local ranks */
     double start_timeout_s, step_timeout_s, save_timeout_s;
+    int max_failed_saves;       /* in a row, that end the run */
+    double expected_mtbf_hours; /* between failures, for `save_interval: auto` */
     enum config_starter starter;
     int max_restarts; /* within any restart_window_s */
     double restart_window_s;

@@ -27,6 +27,7 @@ static_assert(sizeof(enum config_dtype) == sizeof(int), "choices are stored as i
 
 static const char *const dtypes[] = {"float32", "bfloat16", NULL};
 static const char *const samplings[] = {"frames", "timestamps", NULL};
+static const char *const save_intervals[] = {"steps", "minutes", "auto", NULL};
 static const char *const optimizer_states[] = {"replicated", "sharded", NULL};
 static const char *const only_false[] = {"false", NULL};
 static const char *const no_skip[] = {"0", "-1", NULL};
@@ -118,8 +119,12 @@ const struct config_key config_keys[] = {
      .help = "Checkpoint to start from in place of the run folder's newest."},
     {"meta.save_every_freq", INT(-1, 1e9), AT(meta.save_every_freq), .initial = "0",
      .help = "Epochs between checkpoints that are kept for good; 0 or -1: none."},
+    {"meta.save_interval", CHOICE(save_intervals), AT(meta.save_interval), .initial = "steps", .flags = OURS,
+     .help = "What decides when to save: `steps` (`save_freq_steps`), `minutes` (`save_freq_minutes`), or `auto`, the square-root rule from the measured cost of a save and `lockstep.expected_mtbf_hours`."},
     {"meta.save_freq_steps", INT(1, 1e9), AT(meta.save_freq_steps), .initial = "300", .flags = OURS,
-     .help = "Steps between checkpoints."},
+     .help = "Steps between checkpoints, for `save_interval: steps`."},
+    {"meta.save_freq_minutes", DOUBLE(0, 1e6), AT(meta.save_freq_minutes), .initial = "15.0", .flags = OURS | ABOVE,
+     .help = "Minutes between checkpoints, for `save_interval: minutes`; the most that `auto` may choose."},
     {"meta.keep_last", INT(1, 1e6), AT(meta.keep_last), .initial = "3", .flags = OURS,
      .help = "How many of the newest checkpoints are kept."},
     {"meta.seed", INT64(0, 9e15), AT(meta.seed), .initial = "0", .flags = RESULT,
@@ -226,6 +231,10 @@ const struct config_key config_keys[] = {
      .help = "Gradient bucket of an all-reduce, MiB."},
     {"lockstep.prefetch", INT(1, 1024), AT(run.prefetch), .initial = "2", .flags = OURS,
      .help = "Micro-batches decoded ahead."},
+    {"lockstep.max_failed_saves", INT(1, 1000000), AT(run.max_failed_saves), .initial = "10", .flags = OURS,
+     .help = "Saves that fail in a row before the run ends (exit code 15); until then each is a warning and is tried again."},
+    {"lockstep.expected_mtbf_hours", DOUBLE(0, 1e6), AT(run.expected_mtbf_hours), .initial = "24.0", .flags = OURS | ABOVE,
+     .help = "Hours between failures of the whole job, for `meta.save_interval: auto`."},
     {"lockstep.max_bad_steps", INT(1, 1000000), AT(run.max_bad_steps), .initial = "10", .flags = OURS,
      .help = "Steps in a row with a loss that is not finite before the run stops."},
 

@@ -141,7 +141,7 @@ void trainer_compare_facts(const struct trainer *trainer, const char *stored_jso
     char changed[512] = "";
     size_t used = 0;
     cJSON *stored = cJSON_Parse(stored_json);
-    cJSON *now = cJSON_Parse(trainer->saver.facts_json);
+    cJSON *now = cJSON_Parse(trainer->saving.facts_json);
     if (cJSON_GetObjectItemCaseSensitive(stored, "imported") != NULL) {
         log_info("resume imported=yes"); /* it was computed elsewhere: nothing to compare */
         goto done;

@@ -211,13 +211,14 @@ void metrics_append(struct metrics *metrics, const struct step_metrics *step)
     }
     metrics->failing = false;
     metrics->end += written;
-    if (++metrics->unsynced >= STEPS_BETWEEN_SYNCS)
+    if (++metrics->unsynced >= STEPS_BETWEEN_SYNCS) {
+        metrics->unsynced = 0;
         metrics_sync(metrics);
+    }
 }
 
 void metrics_sync(struct metrics *metrics)
 {
     if (fdatasync(metrics->file) != 0 && errno != EINVAL && errno != EROFS)
         log_warn("metrics not_durable: %s: %s", metrics->path, strerror(errno));
-    metrics->unsynced = 0;
 }

@@ -32,7 +32,7 @@ static ls_status choose_origin(struct origin *out, const struct trainer *trainer
     struct checkpoint *newest = NULL;
     const struct config *config = trainer->config;
     memset(out, 0, sizeof *out);
-    ls_status st = checkpoint_open_newest(&newest, trainer->saver.folder);
+    ls_status st = checkpoint_open_newest(&newest, trainer->saving.folder);
     if (st == LS_OK) {
         st = set_origin(out, ORIGIN_OWN, checkpoint_info(newest)->path);
         checkpoint_close(&newest);
@@ -95,17 +95,17 @@ static ls_status load_array(struct trainer *trainer, const struct checkpoint *ch
                             float *buffer)
 {
     ls_status st = LS_OK;
-    const struct checkpoint_array *named = &trainer->saver.state.arrays[array];
-    for (int64_t offset = 0; offset < named->total; offset += LOAD_ELEMENTS) {
-        int64_t count =
-            named->total - offset < LOAD_ELEMENTS ? named->total - offset : LOAD_ELEMENTS;
-        LS_TRY(checkpoint_read(checkpoint, &(struct checkpoint_array){.name = named->name,
-                                                                      .data = buffer,
-                                                                      .offset = offset,
-                                                                      .count = count,
-                                                                      .total = named->total}));
+    int64_t total = saver_array_total(array, jepa_parameters(trainer->jepa));
+    for (int64_t offset = 0; offset < total; offset += LOAD_ELEMENTS) {
+        int64_t count = total - offset < LOAD_ELEMENTS ? total - offset : LOAD_ELEMENTS;
+        LS_TRY(
+            checkpoint_read(checkpoint, &(struct checkpoint_array){.name = saver_array_names[array],
+                                                                   .data = buffer,
+                                                                   .offset = offset,
+                                                                   .count = count,
+                                                                   .total = total}));
         struct jepa_state range = {.offset = offset, .count = count};
-        float **into[TRAINER_ARRAYS] = {&range.weights, &range.moment1, &range.moment2, &range.ema};
+        float **into[SAVER_ARRAYS] = {&range.weights, &range.moment1, &range.moment2, &range.ema};
         *into[array] = buffer;
         LS_TRY(jepa_state_upload(trainer->jepa, &range));
     }
@@ -118,14 +118,16 @@ static ls_status load(struct trainer *trainer, const struct origin *origin)
     ls_status st = LS_OK;
     struct checkpoint *checkpoint = NULL;
     float *buffer = NULL;
+    int64_t *adam_steps = NULL;
+    const struct parameters *parameters = jepa_parameters(trainer->jepa);
     LS_TRY(checkpoint_open(&checkpoint, origin->path));
     const struct checkpoint_info *info = checkpoint_info(checkpoint);
-    LS_TRY(match_parameters(trainer->saver.adam_steps, info, jepa_parameters(trainer->jepa)));
+    LS_TRY(core_alloc(&adam_steps, parameters->count));
+    LS_TRY(match_parameters(adam_steps, info, parameters));
     LS_TRY(core_alloc(&buffer, LOAD_ELEMENTS));
-    for (int a = 0; a < TRAINER_ARRAYS; a++)
+    for (int a = 0; a < SAVER_ARRAYS; a++)
         LS_TRY(load_array(trainer, checkpoint, a, buffer));
-    LS_TRY(jepa_state_upload(trainer->jepa,
-                             &(struct jepa_state){.adam_steps = trainer->saver.adam_steps}));
+    LS_TRY(jepa_state_upload(trainer->jepa, &(struct jepa_state){.adam_steps = adam_steps}));
     if (origin->kind == ORIGIN_ANNEAL) {
         log_info("anneal from=\"%s\" its_step=%" PRId64, info->path, info->step);
         goto done; /* the cool-down counts its own steps and draws */
@@ -138,10 +140,11 @@ static ls_status load(struct trainer *trainer, const struct origin *origin)
         trainer->skipped_count = info->skipped_count;
     }
     if (origin->kind == ORIGIN_OWN)
-        trainer->saver.saved_step = info->step;
+        trainer->saving.saved_step = info->step;
     log_info("resume from=\"%s\" finished_steps=%" PRId64, info->path, info->step);
     trainer_compare_facts(trainer, info->facts_json);
 done:
+    free(adam_steps);
     free(buffer);
     checkpoint_close(&checkpoint);
     return st;
@@ -151,8 +154,8 @@ static ls_status take_over(struct trainer *trainer)
 {
     if (trainer->rank != 0)
         return LS_OK;
-    return checkpoint_take_over(trainer->saver.folder, trainer->options->run_epoch,
-                                trainer->saver.saved_step);
+    return checkpoint_take_over(trainer->saving.folder, trainer->options->run_epoch,
+                                trainer->saving.saved_step);
 }
 
 static ls_status bring_state(struct trainer *trainer, const struct origin *origin)

@@ -25,18 +25,6 @@ static void watch_data(struct data_watch *watch, const struct step_metrics *step
     *watch = (struct data_watch){0};
 }
 
-/* Save; a failure is fatal only when this was the last chance. */
-static ls_status save(struct trainer *trainer, bool last_chance)
-{
-    ls_status st = trainer_save(trainer);
-    if (st != LS_CHECKPOINT || last_chance)
-        return st;
-    if (trainer->rank == 0)
-        log_warn("checkpoint not_saved next_try_after_step=%" PRId64, trainer->saver.retry_step);
-    status_clear();
-    return LS_OK;
-}
-
 /* A start may begin at or beyond the step where an earlier one was to stop. */
 static bool stop_reached(const struct trainer *trainer)
 {
@@ -59,10 +47,9 @@ ls_status trainer_run(struct trainer *trainer)
         }
         stop = outcome.stop || stop_reached(trainer);
         if (trainer->step < total_steps && !stop && trainer_save_due(trainer))
-            LS_TRY(save(trainer, false));
+            LS_TRY(trainer_save_begin(trainer));
     }
-    if (trainer->saver.saved_step != trainer->step)
-        LS_TRY(save(trainer, true));
+    LS_TRY(trainer_save_now(trainer));
     if (trainer->step < total_steps)
         st = LS_FAIL(LS_STOP, "stopped after step %" PRId64 " of %" PRId64 "; state saved",
                      trainer->step, total_steps);

@@ -1,7 +1,14 @@
-/* Checkpoints: each rank copies its range of the state into staging memory and writes its shard;
- * when all are durable rank 0 commits.  A failure anywhere is known to all ranks, costs no more
- * than this save, and is tried again. */
+/* Checkpoints: when one is due, and what the ranks agree on about it.
+ *
+ * A save is staged between two steps (the only time that training stands still for) and written in
+ * the background (saver.c).  How it stands on each rank rides on the votes of later steps: when all
+ * shards are durable the ranks exchange what the manifest needs and rank 0's writer commits; when
+ * that is done, or a rank failed, all of them know from the next votes.  So every rank frees a
+ * generation of staging memory in the same step, and whether there is room for a save is the same
+ * everywhere.  The last save of a run waits for all this.  A failure costs no more than that save,
+ * and is tried again. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,71 +18,7 @@
 #include "worker/trainer.h"
 
 /* A failed save is repeated after a tenth of the usual interval, but not at every step. */
-enum { RETRY_SHARE = 10, RETRY_STEPS_MIN = 10 };
-
-static const char *const array_names[TRAINER_ARRAYS] = {"weights", "moment1", "moment2", "ema"};
-
-static ls_status describe_parameters(struct saver *saver, const struct parameters *parameters)
-{
-    ls_status st = LS_OK;
-    struct checkpoint_state *state = &saver->state;
-    LS_TRY(core_alloc(&state->parameters, parameters->count));
-    LS_TRY(core_alloc(&saver->adam_steps, parameters->count));
-    state->parameter_count = parameters->count;
-    for (int i = 0; i < parameters->count; i++) {
-        const struct parameter *p = &parameters->table[i];
-        struct checkpoint_parameter *stored = &state->parameters[i];
-        stored->name = p->name;
-        stored->offset = p->offset;
-        stored->count = p->count;
-        stored->dimensions = p->dimensions;
-        memcpy(stored->shape, p->shape, sizeof stored->shape);
-    }
-done:
-    return st;
-}
-
-ls_status trainer_saver_open(struct trainer *trainer)
-{
-    ls_status st = LS_OK;
-    struct saver *saver = &trainer->saver;
-    const struct parameters *parameters = jepa_parameters(trainer->jepa);
-    saver->saved_step = -1;
-    LS_TRY(core_format(&saver->folder, "%s/checkpoints", trainer->options->run));
-    if (trainer->rank == 0)
-        LS_TRY(files_make_folder(saver->folder));
-    LS_TRY(config_dump(&saver->config_yaml, trainer->config));
-    LS_TRY(trainer_facts(&saver->facts_json, trainer));
-    LS_TRY(core_alloc(&saver->all_facts, trainer->size));
-    LS_TRY(describe_parameters(saver, parameters));
-    saver->state.array_count = TRAINER_ARRAYS;
-    saver->state.config_yaml = saver->config_yaml;
-    saver->state.facts_json = saver->facts_json;
-    for (int a = 0; a < TRAINER_ARRAYS; a++) {
-        struct checkpoint_array *array = &saver->state.arrays[a];
-        array->name = array_names[a];
-        array->total = a == TRAINER_ARRAYS - 1 ? parameters->encoder_count : parameters->flat_count;
-        checkpoint_range(&array->offset, &array->count, array->total, trainer->rank, trainer->size);
-        LS_TRY(core_alloc(&saver->staging[a], array->count > 0 ? array->count : 1));
-        array->data = saver->staging[a];
-    }
-done:
-    return st;
-}
-
-void trainer_saver_close(struct trainer *trainer)
-{
-    struct saver *saver = &trainer->saver;
-    for (int a = 0; a < TRAINER_ARRAYS; a++)
-        free(saver->staging[a]);
-    free(saver->folder);
-    free(saver->config_yaml);
-    free(saver->facts_json);
-    free(saver->adam_steps);
-    free(saver->all_facts);
-    free(saver->state.parameters);
-    *saver = (struct saver){0};
-}
+enum { RETRY_SHARE = 10, RETRY_STEPS_MIN = 10, FIRST_AUTO_S = 60, CLOSE_WAIT_S = 5 };
 
 static int64_t milestone_steps(const struct config *config)
 {
@@ -84,107 +27,281 @@ static int64_t milestone_steps(const struct config *config)
                : 0;
 }
 
-bool trainer_save_due(const struct trainer *trainer)
-{
-    const struct config *config = trainer->config;
-    int64_t milestone = milestone_steps(config);
-    return trainer->step % config->meta.save_freq_steps == 0 ||
-           (milestone > 0 && trainer->step % milestone == 0) ||
-           (trainer->saver.retry_step > 0 && trainer->step >= trainer->saver.retry_step);
-}
-
-/* This rank's range of the state into staging memory. */
-static ls_status stage(struct trainer *trainer)
+ls_status trainer_saving_open(struct trainer *trainer)
 {
     ls_status st = LS_OK;
-    struct saver *saver = &trainer->saver;
-    const struct checkpoint_array *arrays = saver->state.arrays;
-    const struct checkpoint_array *ema = &arrays[TRAINER_ARRAYS - 1];
+    struct saving *saving = &trainer->saving;
+    saving->saved_step = -1;
+    LS_TRY(core_format(&saving->folder, "%s/checkpoints", trainer->options->run));
+    if (trainer->rank == 0)
+        LS_TRY(files_make_folder(saving->folder));
+    LS_TRY(config_dump(&saving->config_yaml, trainer->config));
+    LS_TRY(trainer_facts(&saving->facts_json, trainer));
+    LS_TRY(core_alloc(&saving->all_facts, trainer->size));
+    LS_TRY(core_alloc(&saving->votes, trainer->size));
+done:
+    return st;
+}
+
+ls_status trainer_saving_start(struct trainer *trainer)
+{
+    struct saving *saving = &trainer->saving;
+    saving->last_s = clock_now_s();
+    return saver_open(&saving->saver,
+                      &(struct saver_options){.folder = saving->folder,
+                                              .config_yaml = saving->config_yaml,
+                                              .facts_json = saving->facts_json,
+                                              .run_epoch = trainer->options->run_epoch,
+                                              .rank = trainer->rank,
+                                              .size = trainer->size,
+                                              .keep_last = trainer->config->meta.keep_last,
+                                              .milestone_steps = milestone_steps(trainer->config),
+                                              .metrics = trainer->metrics},
+                      jepa_parameters(trainer->jepa));
+}
+
+void trainer_saving_close(struct trainer *trainer)
+{
+    struct saving *saving = &trainer->saving;
+    saver_close(&saving->saver, CLOSE_WAIT_S);
+    free(saving->folder);
+    free(saving->config_yaml);
+    free(saving->facts_json);
+    free(saving->all_facts);
+    free(saving->votes);
+    *saving = (struct saving){0};
+}
+
+/* The interval that loses least: sqrt(2 x cost of a save x time between failures) (Young, 1974),
+ * but not so short that saves follow each other without a pause, nor longer than the config's. */
+static double auto_interval_s(const struct trainer *trainer)
+{
+    const struct saving *saving = &trainer->saving;
+    double longest_s = trainer->config->meta.save_freq_minutes * 60;
+    if (saving->durable_s <= 0)
+        return fmin(FIRST_AUTO_S, longest_s);
+    double best_s = sqrt(2 * saving->stall_s * trainer->config->run.expected_mtbf_hours * 3600);
+    return fmin(fmax(best_s, 2 * saving->durable_s), longest_s);
+}
+
+bool trainer_save_asked(const struct trainer *trainer)
+{
+    const struct config_meta *meta = &trainer->config->meta;
+    if (trainer->rank != 0 || meta->save_interval == CONFIG_SAVE_STEPS)
+        return false;
+    double interval_s = meta->save_interval == CONFIG_SAVE_AUTO ? auto_interval_s(trainer)
+                                                                : meta->save_freq_minutes * 60;
+    return clock_now_s() - trainer->saving.last_s >= interval_s;
+}
+
+static bool is_milestone(const struct trainer *trainer)
+{
+    int64_t milestone = milestone_steps(trainer->config);
+    return milestone > 0 && trainer->step % milestone == 0;
+}
+
+bool trainer_save_due(const struct trainer *trainer)
+{
+    const struct config_meta *meta = &trainer->config->meta;
+    const struct saving *saving = &trainer->saving;
+    bool regular = meta->save_interval == CONFIG_SAVE_STEPS
+                       ? trainer->step % meta->save_freq_steps == 0
+                       : saving->asked;
+    return regular || is_milestone(trainer) ||
+           (saving->retry_step > 0 && trainer->step >= saving->retry_step);
+}
+
+/* This rank's range of the state into staging memory, and on to the writer. */
+static ls_status stage(struct trainer *trainer, struct checkpoint_state *state)
+{
+    ls_status st = LS_OK;
+    int64_t *adam_steps = NULL;
+    const struct checkpoint_array *arrays = state->arrays;
+    const struct checkpoint_array *ema = &arrays[SAVER_ARRAYS - 1];
+    double start_s = clock_now_s();
+    LS_TRY(core_alloc(&adam_steps, state->parameter_count));
     LS_TRY(jepa_state_download(trainer->jepa, &(struct jepa_state){.weights = arrays[0].data,
                                                                    .moment1 = arrays[1].data,
                                                                    .moment2 = arrays[2].data,
-                                                                   .adam_steps = saver->adam_steps,
+                                                                   .adam_steps = adam_steps,
                                                                    .offset = arrays[0].offset,
                                                                    .count = arrays[0].count}));
     LS_TRY(jepa_state_download(
         trainer->jepa,
         &(struct jepa_state){.ema = ema->data, .offset = ema->offset, .count = ema->count}));
-    for (int i = 0; i < saver->state.parameter_count; i++)
-        saver->state.parameters[i].adam_step = saver->adam_steps[i];
-    saver->state.step = trainer->step;
-    saver->state.skipped = trainer->skipped;
-    saver->state.skipped_count = trainer->skipped_count;
+    for (int i = 0; i < state->parameter_count; i++)
+        state->parameters[i].adam_step = adam_steps[i];
+    state->step = trainer->step;
+    state->skipped = trainer->skipped;
+    state->skipped_count = trainer->skipped_count;
+    LS_TRY(saver_write(trainer->saving.saver));
+    trainer->saving.last_s = clock_now_s();
+    trainer->saving.stall_s = trainer->saving.last_s - start_s;
 done:
+    free(adam_steps);
     return st;
 }
 
-static ls_status write_shard(struct trainer *trainer, struct checkpoint_shard_facts *facts)
+/* What a failed save leaves: a warning, and a date for the next try.  The record says why. */
+static ls_status count_failure(struct trainer *trainer)
 {
-    ls_status st = LS_OK;
-    LS_TRY(stage(trainer));
-    LS_TRY(checkpoint_shard_write(facts, trainer->saver.folder, &trainer->saver.state,
-                                  trainer->rank, trainer->size, trainer->options->run_epoch));
-done:
-    return st;
-}
-
-/* Rank 0: the checkpoint exists from here on.  Clearing away old ones may fail without harm. */
-static ls_status commit(struct trainer *trainer)
-{
-    const struct saver *saver = &trainer->saver;
-    int64_t run_epoch = trainer->options->run_epoch;
-    if (trainer->metrics != NULL)
-        metrics_sync(trainer->metrics);
-    ls_status st =
-        checkpoint_commit(saver->folder, &saver->state, saver->all_facts, trainer->size, run_epoch);
-    if (st == LS_OK && checkpoint_retain(saver->folder, trainer->config->meta.keep_last,
-                                         milestone_steps(trainer->config), run_epoch) != LS_OK)
-        log_warn("checkpoint retain_failed: %s", status_text());
-    return st;
-}
-
-/* Agree on a part of a save.  Whatever a rank's own failure was, it is one of the checkpoint. */
-static ls_status agree_on_save(struct trainer *trainer, ls_status mine)
-{
-    ls_status vote = LS_OK;
-    if (mine != LS_OK) {
-        log_warn("checkpoint failed: %s", status_text());
-        vote = status_adopt(LS_CHECKPOINT, status_message());
-    }
-    return trainer_agree(trainer, vote);
-}
-
-/* What a failed save leaves: nothing on disk, and a date for the next try. */
-static void give_up(struct trainer *trainer)
-{
-    struct saver *saver = &trainer->saver;
+    struct saving *saving = &trainer->saving;
+    int limit = trainer->config->run.max_failed_saves;
     int64_t wait = trainer->config->meta.save_freq_steps / RETRY_SHARE;
-    saver->retry_step = trainer->step + (wait > RETRY_STEPS_MIN ? wait : RETRY_STEPS_MIN);
-    if (trainer->rank != 0)
-        return;
-    char *cause = strdup(status_message()); /* the record is needed below this */
-    if (checkpoint_discard(saver->folder, trainer->step, trainer->options->run_epoch) != LS_OK)
-        log_warn("checkpoint leftovers: %s", status_text());
-    (void)status_adopt(LS_CHECKPOINT, cause != NULL ? cause : "checkpoint failed");
-    free(cause);
+    saving->retry_step = trainer->step + (wait > RETRY_STEPS_MIN ? wait : RETRY_STEPS_MIN);
+    saving->failed_in_row++;
+    if (saving->failed_in_row >= limit)
+        return LS_CHECKPOINT;
+    if (trainer->rank == 0)
+        log_warn("checkpoint not_saved failed_in_row=%d of=%d next_try_after_step=%" PRId64 ": %s",
+                 saving->failed_in_row, limit, saving->retry_step, status_message());
+    status_clear();
+    return LS_OK;
 }
 
-ls_status trainer_save(struct trainer *trainer)
+/* The oldest save failed on some rank: all get the reason. */
+static ls_status give_up(struct trainer *trainer)
+{
+    struct saving *saving = &trainer->saving;
+    ls_status st = trainer_agree(trainer, saver_failure(saving->saver));
+    saver_finish(saving->saver, trainer->rank == 0);
+    return st;
+}
+
+/* All shards are durable: what the manifest needs goes to rank 0. */
+static ls_status start_commit(struct trainer *trainer)
 {
     ls_status st = LS_OK;
-    struct saver *saver = &trainer->saver;
-    struct checkpoint_shard_facts facts;
-    double begin = clock_now_s();
-    memset(&facts, 0, sizeof facts);
-    comm_set_timeout(trainer->group, trainer->config->run.save_timeout_s);
-    LS_TRY(agree_on_save(trainer, write_shard(trainer, &facts)));
-    LS_TRY(comm_exchange(trainer->group, &facts, sizeof facts, saver->all_facts));
-    LS_TRY(agree_on_save(trainer, trainer->rank == 0 ? commit(trainer) : LS_OK));
-    saver->saved_step = trainer->step;
-    saver->retry_step = 0;
-    log_info("checkpoint saved seconds=%.2f", clock_now_s() - begin);
+    struct saving *saving = &trainer->saving;
+    LS_TRY(comm_exchange(trainer->group, saver_facts(saving->saver), sizeof *saving->all_facts,
+                         saving->all_facts));
+    if (trainer->rank == 0)
+        saver_commit(saving->saver, saving->all_facts);
 done:
-    if (st == LS_CHECKPOINT)
-        give_up(trainer);
+    return st;
+}
+
+static void end_save(struct trainer *trainer)
+{
+    struct saving *saving = &trainer->saving;
+    saving->saved_step = saver_step(saving->saver);
+    saving->durable_s = saver_age_s(saving->saver);
+    saving->retry_step = 0;
+    saving->failed_in_row = 0;
+    if (trainer->rank == 0) {
+        int64_t bytes = 0;
+        for (int r = 0; r < trainer->size; r++)
+            bytes += (int64_t)saving->all_facts[r].bytes;
+        log_info("checkpoint saved finished_steps=%" PRId64
+                 " seconds=%.3f stood_still_ms=%.1f mb=%.1f",
+                 saving->saved_step, saving->durable_s, saving->stall_s * 1e3, (double)bytes / 1e6);
+    }
+    saver_finish(saving->saver, false);
+}
+
+/* One move of the oldest save; LS_CHECKPOINT when it has failed, the record says why. */
+static ls_status follow(struct trainer *trainer, enum saver_progress progress)
+{
+    switch (progress) {
+    case SAVER_WRITTEN:
+        return start_commit(trainer);
+    case SAVER_COMMITTED:
+        end_save(trainer);
+        return LS_OK;
+    case SAVER_FAILED:
+        return give_up(trainer);
+    case SAVER_NOTHING:
+    case SAVER_BUSY:
+        break;
+    }
+    return LS_OK;
+}
+
+ls_status trainer_save_follow(struct trainer *trainer, enum saver_progress progress)
+{
+    ls_status st = follow(trainer, progress);
+    return st == LS_CHECKPOINT ? count_failure(trainer) : st;
+}
+
+/* Wait until every save under way is committed or has failed; LS_CHECKPOINT when the newest of them
+ * failed, the record says why. */
+static ls_status drain(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    struct saving *saving = &trainer->saving;
+    ls_status newest = LS_OK;
+    while (saver_pending(saving->saver) > 0) {
+        LS_TRY(
+            trainer_agree(trainer, saver_wait(saving->saver, trainer->config->run.save_timeout_s)));
+        int32_t mine = (int32_t)saver_progress(saving->saver);
+        int32_t *votes = saving->votes;
+        int32_t worst = SAVER_NOTHING;
+        LS_TRY(comm_exchange(trainer->group, &mine, sizeof mine, votes));
+        for (int r = 0; r < trainer->size; r++)
+            worst = votes[r] > worst ? votes[r] : worst;
+        st = follow(trainer, (enum saver_progress)worst);
+        if (st != LS_OK && st != LS_CHECKPOINT)
+            goto done;
+        if (worst == SAVER_COMMITTED || worst == SAVER_FAILED)
+            newest = st;
+    }
+    st = newest;
+done:
+    return st;
+}
+
+ls_status trainer_save_begin(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    struct saving *saving = &trainer->saving;
+    struct checkpoint_state *state = saver_stage(saving->saver);
+    saving->asked = false;
+    if (state == NULL && is_milestone(trainer)) {
+        comm_set_timeout(trainer->group, trainer->config->run.save_timeout_s);
+        st = drain(trainer);
+        if (st == LS_CHECKPOINT)
+            st = count_failure(trainer);
+        LS_TRY(st);
+        state = saver_stage(saving->saver);
+    }
+    if (state != NULL)
+        return stage(trainer, state);
+    saving->last_s = clock_now_s();
+    if (saving->late) {
+        (void)LS_FAIL(LS_CHECKPOINT,
+                      "%s: the checkpoint of step %" PRId64 " is being written for more than %g s "
+                      "(lockstep.save_timeout_s)",
+                      saving->folder, saver_step(saving->saver),
+                      trainer->config->run.save_timeout_s);
+        trainer->agreed = true;
+        trainer->own = trainer->rank == 0;
+        st = count_failure(trainer);
+    } else if (trainer->rank == 0) {
+        log_warn("checkpoint skipped step=%" PRId64
+                 " reason=two_older_ones_are_still_being_written "
+                 "oldest_step=%" PRId64 " for_s=%.1f advice=save_less_often",
+                 trainer->step, saver_step(saving->saver), saver_age_s(saving->saver));
+    }
+done:
+    return st;
+}
+
+ls_status trainer_save_now(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    comm_set_timeout(trainer->group, trainer->config->run.save_timeout_s);
+    st = drain(trainer);
+    if (st == LS_CHECKPOINT && saver_pending(trainer->saving.saver) == 0) {
+        if (trainer->rank == 0)
+            log_warn("checkpoint not_saved: %s", status_message());
+        status_clear();
+        st = LS_OK;
+    }
+    LS_TRY(st);
+    if (trainer->saving.saved_step == trainer->step)
+        goto done;
+    LS_TRY(trainer_agree(trainer, stage(trainer, saver_stage(trainer->saving.saver))));
+    LS_TRY(drain(trainer));
+done:
     return st;
 }

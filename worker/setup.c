@@ -151,7 +151,7 @@ static ls_status open_all(struct trainer *trainer)
                                                              : trainer->config->run.device,
                               comm_local_rank(trainer->group), comm_local_size(trainer->group)));
     LS_TRY(open_model(trainer));
-    LS_TRY(trainer_saver_open(trainer));
+    LS_TRY(trainer_saving_open(trainer));
 done:
     return st;
 }
@@ -168,6 +168,7 @@ static ls_status open_at_step(struct trainer *trainer)
         display_open(&trainer->display, trainer->options->progress,
                      trainer->config->optimization.total_steps);
     }
+    LS_TRY(trainer_saving_start(trainer));
 done:
     return st;
 }
@@ -187,9 +188,10 @@ done:
 
 void trainer_close(struct trainer *trainer)
 {
+    trainer_saving_close(trainer);
     metrics_close(&trainer->metrics);
     loader_close(&trainer->loader);
-    trainer_saver_close(trainer);
+
     trainer_step_close(trainer);
     comm_buckets_close(&trainer->buckets);
     jepa_close(&trainer->jepa);

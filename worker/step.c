@@ -23,7 +23,8 @@ enum { VOTE_TEXT_BYTES = 512 };
 struct vote {
     int32_t status; /* ls_status of its part of the step */
     int32_t stop, not_finite;
-    uint64_t mask_tokens; /* that had a gradient */
+    int32_t save_progress, save_asked, save_late; /* enum saver_progress; of rank 0; flag */
+    uint64_t mask_tokens;                         /* that had a gradient */
     struct hash128 draws;
     char text[VOTE_TEXT_BYTES];
 };
@@ -138,6 +139,10 @@ static int count_votes(const struct trainer *trainer, struct step_work *work)
             work->bad_rank = r;
         sum->stop |= votes[r].stop;
         sum->not_finite |= votes[r].not_finite;
+        sum->save_asked |= votes[r].save_asked;
+        sum->save_late |= votes[r].save_late;
+        if (votes[r].save_progress > sum->save_progress)
+            sum->save_progress = votes[r].save_progress;
         sum->mask_tokens |= votes[r].mask_tokens;
         sum->draws = hash_add(sum->draws, votes[r].draws);
     }
@@ -151,6 +156,10 @@ static ls_status decide(struct trainer *trainer, struct step_work *work, ls_stat
     struct vote *vote = &work->vote;
     vote->status = (int32_t)mine;
     vote->stop = worker_stop_asked() ? 1 : 0;
+    vote->save_progress = (int32_t)saver_progress(trainer->saving.saver);
+    vote->save_asked = trainer_save_asked(trainer) ? 1 : 0;
+    vote->save_late =
+        saver_age_s(trainer->saving.saver) > trainer->config->run.save_timeout_s ? 1 : 0;
     if (mine != LS_OK)
         (void)snprintf(vote->text, sizeof vote->text, "%s", status_message());
     double start_s = clock_now_s();
@@ -293,6 +302,9 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
     comm_set_timeout(trainer->group, trainer->config->run.step_timeout_s);
     LS_TRY(decide(trainer, &work, compute(trainer, &work)));
     out->stop = work.vote.stop != 0;
+    trainer->saving.asked = work.vote.save_asked != 0;
+    trainer->saving.late = work.vote.save_late != 0;
+    LS_TRY(trainer_save_follow(trainer, (enum saver_progress)work.vote.save_progress));
     LS_TRY(reduce(trainer, &work));
     LS_TRY(sum_up(trainer, &work));
     fill_metrics(trainer, &work, metrics);

@@ -1,7 +1,7 @@
 /* One rank's training run: what is open, and the parts that work on it.
  *
  * trainer_open (setup.c) joins the ranks and opens everything; resume.c brings the state;
- * trainer_step (step.c) does one step; trainer_save (save.c) writes a checkpoint; trainer_run
+ * trainer_step (step.c) does one step; trainer_save_* (save.c) write checkpoints; trainer_run
  * (run.c) is the loop.  A function that says "Collective" is called by all ranks in the same order,
  * and never leaves its peers waiting when this rank fails: it brings the failure to the next
  * agreement point instead. */
@@ -19,20 +19,23 @@
 #include "worker/display.h"
 #include "worker/metrics.h"
 #include "worker/options.h"
+#include "worker/saver.h"
 
-enum { TRAINER_ARRAYS = 4 }; /* weights, two moments, EMA */
-
-/* This rank's part of a checkpoint, and how the last saves went. */
-struct saver {
+/* Checkpoints of this run: the writer, and how the last saves went. */
+struct saving {
     char *folder;      /* RUN/checkpoints */
     char *config_yaml; /* resolved */
     char *facts_json;
-    float *staging[TRAINER_ARRAYS]; /* this rank's range of each array */
-    struct checkpoint_state state;  /* arrays point into staging */
-    int64_t *adam_steps;
+    struct saver *saver;
     struct checkpoint_shard_facts *all_facts; /* [size] */
+    int32_t *votes;                           /* [size] */
     int64_t saved_step;                       /* of the newest checkpoint of this run; -1: none */
     int64_t retry_step;                       /* after a failed save; 0: none to repeat */
+    int failed_in_row;
+    bool asked;                /* rank 0's clock asks for a save */
+    bool late;                 /* the oldest save under way passed its deadline on some rank */
+    double last_s;             /* when the last save was staged (clock_now_s) */
+    double stall_s, durable_s; /* of the last saves: time training stood still, time to commit */
 };
 
 struct trainer {
@@ -53,7 +56,7 @@ struct trainer {
     void *votes;   /* [size], of a step (step.c) */
     double *sums;  /* statistics of a step, summed over ranks (step.c) */
     float *gram;   /* [dim, dim] */
-    struct saver saver;
+    struct saving saving;
     struct metrics *metrics; /* rank 0 */
     struct display display;  /* rank 0 */
     /* About a failure: `agreed` when every rank leaves for the same reason; then `own` when it is
@@ -98,17 +101,32 @@ ls_status trainer_facts(char **out, const struct trainer *trainer) LS_MUST_CHECK
 /* Log what differs from the facts of the checkpoint that is taken up.  Local; rank 0 speaks. */
 void trainer_compare_facts(const struct trainer *trainer, const char *stored_json);
 
-/* Staging memory and the parameter table for checkpoints.  Local. */
-ls_status trainer_saver_open(struct trainer *trainer) LS_MUST_CHECK;
-void trainer_saver_close(struct trainer *trainer);
+/* Where checkpoints go and what stands in each of them; then, once the metrics are open, the writer
+ * and its staging memory.  Local. */
+ls_status trainer_saving_open(struct trainer *trainer) LS_MUST_CHECK;
+ls_status trainer_saving_start(struct trainer *trainer) LS_MUST_CHECK;
+void trainer_saving_close(struct trainer *trainer);
+
+/* Whether this rank's clock asks for a save (rank 0 alone has a say); for the vote.  Local. */
+bool trainer_save_asked(const struct trainer *trainer);
 
 /* Whether a checkpoint is due after the current step.  Local; the same on all ranks. */
 bool trainer_save_due(const struct trainer *trainer);
 
-/* Write a checkpoint of the current step.  Every rank gets the same answer: LS_OK, or LS_CHECKPOINT
- * when it failed on some rank (training can go on).  Collective.  Other errors: LS_COMM,
+/* Stage a checkpoint of the current step, and go on: it is written in the background.  Without a
+ * free generation of staging memory the save is passed over and the log says so; a milestone waits.
+ * All ranks, in the same step.  Errors: LS_CHECKPOINT after `max_failed_saves` failures in a row;
+ * LS_DEVICE, LS_NOMEM; LS_COMM, LS_TIMEOUT. */
+ls_status trainer_save_begin(struct trainer *trainer) LS_MUST_CHECK;
+
+/* Take the saves under way further, `progress` being the largest of all ranks' votes.  Collective.
+ * Errors: LS_CHECKPOINT after `max_failed_saves` failures in a row; LS_COMM, LS_TIMEOUT. */
+ls_status trainer_save_follow(struct trainer *trainer, enum saver_progress progress) LS_MUST_CHECK;
+
+/* Write a checkpoint of the current step and wait until it is durable and committed, and those
+ * before it.  Every rank gets the same answer.  Collective.  Errors: LS_CHECKPOINT, LS_COMM,
  * LS_TIMEOUT. */
-ls_status trainer_save(struct trainer *trainer) LS_MUST_CHECK;
+ls_status trainer_save_now(struct trainer *trainer) LS_MUST_CHECK;
 
 /* What a step decided for all ranks alike. */
 struct step_outcome {

@@ -1,0 +1,382 @@
+/* The generations are a ring: `oldest` is being written or committed, the one after it may already
+ * be staged.  The mutex guards everything of a generation that both threads touch; a generation's
+ * state belongs to the writer from saver_write until its progress is no longer SAVER_BUSY. */
+#include "worker/saver.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/clock.h"
+#include "core/files.h"
+#include "core/log.h"
+
+enum { TEXT_BYTES = 1024 };
+
+enum job { JOB_NONE, JOB_WRITE, JOB_COMMIT };
+
+struct generation {
+    float *arrays[SAVER_ARRAYS];
+    struct checkpoint_state state;
+    int64_t *skipped;
+    struct checkpoint_shard_facts facts;
+    double since_s;
+    enum job job;
+    enum saver_progress progress;
+    ls_status status;
+    char text[TEXT_BYTES]; /* of a failure */
+};
+
+struct saver {
+    struct saver_options options;
+    struct generation generations[SAVER_GENERATIONS];
+    struct checkpoint_shard_facts *all_facts; /* [size], of the one being committed */
+    int oldest, pending;
+    int64_t discard_step; /* -1: none */
+    bool stop, running, ended;
+    pthread_t writer;
+    pthread_mutex_t mutex;
+    pthread_cond_t work, done;
+};
+
+const char *const saver_array_names[SAVER_ARRAYS] = {"weights", "moment1", "moment2", "ema"};
+
+int64_t saver_array_total(int array, const struct parameters *parameters)
+{
+    return array == SAVER_ARRAYS - 1 ? parameters->encoder_count : parameters->flat_count;
+}
+
+static struct generation *oldest_of(const struct saver *saver)
+{
+    return (struct generation *)&saver->generations[saver->oldest];
+}
+
+static ls_status describe_parameters(struct checkpoint_state *state,
+                                     const struct parameters *parameters)
+{
+    ls_status st = core_alloc(&state->parameters, parameters->count);
+    if (st != LS_OK)
+        return st;
+    state->parameter_count = parameters->count;
+    for (int i = 0; i < parameters->count; i++) {
+        const struct parameter *p = &parameters->table[i];
+        struct checkpoint_parameter *stored = &state->parameters[i];
+        stored->name = p->name;
+        stored->offset = p->offset;
+        stored->count = p->count;
+        stored->dimensions = p->dimensions;
+        memcpy(stored->shape, p->shape, sizeof stored->shape);
+    }
+    return LS_OK;
+}
+
+static ls_status open_generation(struct generation *generation, const struct saver_options *options,
+                                 const struct parameters *parameters)
+{
+    ls_status st = LS_OK;
+    struct checkpoint_state *state = &generation->state;
+    LS_TRY(describe_parameters(state, parameters));
+    state->array_count = SAVER_ARRAYS;
+    state->config_yaml = options->config_yaml;
+    state->facts_json = options->facts_json;
+    for (int a = 0; a < SAVER_ARRAYS; a++) {
+        struct checkpoint_array *array = &state->arrays[a];
+        array->name = saver_array_names[a];
+        array->total = saver_array_total(a, parameters);
+        checkpoint_range(&array->offset, &array->count, array->total, options->rank, options->size);
+        LS_TRY(core_alloc(&generation->arrays[a], array->count > 0 ? array->count : 1));
+        array->data = generation->arrays[a];
+    }
+done:
+    return st;
+}
+
+/* The checkpoint exists from here on.  Clearing away old ones may fail without harm. */
+static ls_status commit(struct saver *saver, const struct generation *generation)
+{
+    const struct saver_options *options = &saver->options;
+    if (options->metrics != NULL)
+        metrics_sync(options->metrics);
+    ls_status st = checkpoint_commit(options->folder, &generation->state, saver->all_facts,
+                                     options->size, options->run_epoch);
+    if (st == LS_OK && checkpoint_retain(options->folder, options->keep_last,
+                                         options->milestone_steps, options->run_epoch) != LS_OK)
+        log_warn("checkpoint retain_failed: %s", status_text());
+    return st;
+}
+
+static void discard(const struct saver *saver, int64_t step)
+{
+    if (checkpoint_discard(saver->options.folder, step, saver->options.run_epoch) != LS_OK)
+        log_warn("checkpoint leftovers: %s", status_text());
+    status_clear();
+}
+
+/* One job of a generation, without the mutex. */
+static void run_job(struct saver *saver, struct generation *generation, enum job job)
+{
+    const struct saver_options *options = &saver->options;
+    bool writes = job == JOB_WRITE;
+    ls_status st =
+        writes ? checkpoint_shard_write(&generation->facts, options->folder, &generation->state,
+                                        options->rank, options->size, options->run_epoch)
+               : commit(saver, generation);
+    (void)pthread_mutex_lock(&saver->mutex);
+    generation->status = st;
+    if (st != LS_OK)
+        (void)snprintf(generation->text, sizeof generation->text, "%s", status_message());
+    generation->progress = st != LS_OK ? SAVER_FAILED : writes ? SAVER_WRITTEN : SAVER_COMMITTED;
+    (void)pthread_cond_signal(&saver->done);
+    (void)pthread_mutex_unlock(&saver->mutex);
+    status_clear();
+}
+
+/* The oldest generation that has a job; NULL when none has. */
+static struct generation *next_job(struct saver *saver)
+{
+    for (int i = 0; i < SAVER_GENERATIONS; i++) {
+        struct generation *g = &saver->generations[(saver->oldest + i) % SAVER_GENERATIONS];
+        if (g->job != JOB_NONE)
+            return g;
+    }
+    return NULL;
+}
+
+static void *write_generations(void *context)
+{
+    struct saver *saver = context;
+    (void)pthread_mutex_lock(&saver->mutex);
+    while (true) {
+        struct generation *generation = next_job(saver);
+        int64_t dead_step = saver->discard_step;
+        if (dead_step >= 0) {
+            saver->discard_step = -1;
+            (void)pthread_mutex_unlock(&saver->mutex);
+            discard(saver, dead_step);
+            (void)pthread_mutex_lock(&saver->mutex);
+        } else if (saver->stop) {
+            break;
+        } else if (generation != NULL) {
+            enum job job = generation->job;
+            generation->job = JOB_NONE;
+            (void)pthread_mutex_unlock(&saver->mutex);
+            run_job(saver, generation, job);
+            (void)pthread_mutex_lock(&saver->mutex);
+        } else {
+            (void)pthread_cond_wait(&saver->work, &saver->mutex);
+        }
+    }
+    saver->ended = true;
+    (void)pthread_cond_signal(&saver->done);
+    (void)pthread_mutex_unlock(&saver->mutex);
+    return NULL;
+}
+
+static ls_status open_locks(struct saver *saver)
+{
+    pthread_condattr_t monotonic;
+    bool good = pthread_condattr_init(&monotonic) == 0 &&
+                pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0 &&
+                pthread_mutex_init(&saver->mutex, NULL) == 0 &&
+                pthread_cond_init(&saver->work, NULL) == 0 &&
+                pthread_cond_init(&saver->done, &monotonic) == 0;
+    (void)pthread_condattr_destroy(&monotonic);
+    return good ? LS_OK : LS_FAIL(LS_FAILED, "no locks for the checkpoint writer");
+}
+
+ls_status saver_open(struct saver **out, const struct saver_options *options,
+                     const struct parameters *parameters)
+{
+    ls_status st = LS_OK;
+    struct saver *saver = NULL;
+    LS_TRY(core_alloc(&saver, 1));
+    saver->options = *options;
+    saver->discard_step = -1;
+    LS_TRY(open_locks(saver));
+    LS_TRY(core_alloc(&saver->all_facts, options->size));
+    for (int g = 0; g < SAVER_GENERATIONS; g++)
+        LS_TRY(open_generation(&saver->generations[g], options, parameters));
+    int error = pthread_create(&saver->writer, NULL, write_generations, saver);
+    if (error != 0) {
+        st = LS_FAIL(LS_FAILED, "cannot start the checkpoint writer: %s", strerror(error));
+        goto done;
+    }
+    saver->running = true;
+    *out = saver;
+    saver = NULL;
+done:
+    saver_close(&saver, 0);
+    return st;
+}
+
+static struct timespec deadline_after(double seconds)
+{
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    time_t whole = (time_t)seconds;
+    time.tv_sec += whole;
+    time.tv_nsec += (long)((seconds - (double)whole) * 1e9);
+    if (time.tv_nsec >= 1000000000) {
+        time.tv_sec++;
+        time.tv_nsec -= 1000000000;
+    }
+    return time;
+}
+
+/* Whether the writer has ended. */
+static bool end_writer(struct saver *saver, double wait_s)
+{
+    struct timespec until = deadline_after(wait_s);
+    (void)pthread_mutex_lock(&saver->mutex);
+    saver->stop = true;
+    (void)pthread_cond_signal(&saver->work);
+    int error = 0;
+    while (!saver->ended && error == 0)
+        error = pthread_cond_timedwait(&saver->done, &saver->mutex, &until);
+    bool ended = saver->ended;
+    (void)pthread_mutex_unlock(&saver->mutex);
+    return ended && pthread_join(saver->writer, NULL) == 0;
+}
+
+void saver_close(struct saver **saver, double wait_s)
+{
+    struct saver *s = *saver;
+    *saver = NULL;
+    if (s == NULL)
+        return;
+    if (s->running && !end_writer(s, wait_s)) {
+        log_warn("checkpoint writer_stuck seconds=%g folder=%s", wait_s, s->options.folder);
+        return;
+    }
+    for (int g = 0; g < SAVER_GENERATIONS; g++) {
+        for (int a = 0; a < SAVER_ARRAYS; a++)
+            free(s->generations[g].arrays[a]);
+        free(s->generations[g].state.parameters);
+        free(s->generations[g].skipped);
+    }
+    free(s->all_facts);
+    (void)pthread_cond_destroy(&s->done);
+    (void)pthread_cond_destroy(&s->work);
+    (void)pthread_mutex_destroy(&s->mutex);
+    free(s);
+}
+
+static struct generation *free_generation(struct saver *saver)
+{
+    return saver->pending == SAVER_GENERATIONS
+               ? NULL
+               : &saver->generations[(saver->oldest + saver->pending) % SAVER_GENERATIONS];
+}
+
+struct checkpoint_state *saver_stage(struct saver *saver)
+{
+    struct generation *generation = free_generation(saver);
+    return generation != NULL ? &generation->state : NULL;
+}
+
+ls_status saver_write(struct saver *saver)
+{
+    struct generation *generation = free_generation(saver);
+    struct checkpoint_state *state = &generation->state;
+    free(generation->skipped);
+    generation->skipped = NULL;
+    if (state->skipped_count > 0) {
+        ls_status st = core_alloc(&generation->skipped, state->skipped_count);
+        if (st != LS_OK)
+            return st;
+        memcpy(generation->skipped, state->skipped,
+               (size_t)state->skipped_count * sizeof *state->skipped);
+    }
+    state->skipped = generation->skipped;
+    (void)pthread_mutex_lock(&saver->mutex);
+    generation->progress = SAVER_BUSY;
+    generation->status = LS_OK;
+    generation->job = JOB_WRITE;
+    generation->since_s = clock_now_s();
+    saver->pending++;
+    (void)pthread_cond_signal(&saver->work);
+    (void)pthread_mutex_unlock(&saver->mutex);
+    return LS_OK;
+}
+
+int saver_pending(const struct saver *saver)
+{
+    return saver->pending;
+}
+
+enum saver_progress saver_progress(struct saver *saver)
+{
+    if (saver->pending == 0)
+        return SAVER_NOTHING;
+    (void)pthread_mutex_lock(&saver->mutex);
+    enum saver_progress progress = oldest_of(saver)->progress;
+    (void)pthread_mutex_unlock(&saver->mutex);
+    return progress;
+}
+
+int64_t saver_step(const struct saver *saver)
+{
+    return oldest_of(saver)->state.step;
+}
+
+double saver_age_s(const struct saver *saver)
+{
+    return saver->pending > 0 ? clock_now_s() - oldest_of(saver)->since_s : 0;
+}
+
+const struct checkpoint_shard_facts *saver_facts(const struct saver *saver)
+{
+    return &oldest_of(saver)->facts;
+}
+
+ls_status saver_wait(struct saver *saver, double timeout_s)
+{
+    struct timespec until = deadline_after(timeout_s);
+    const struct generation *generation = oldest_of(saver);
+    int error = 0;
+    (void)pthread_mutex_lock(&saver->mutex);
+    while (generation->progress == SAVER_BUSY && error == 0)
+        error = pthread_cond_timedwait(&saver->done, &saver->mutex, &until);
+    bool busy = generation->progress == SAVER_BUSY;
+    (void)pthread_mutex_unlock(&saver->mutex);
+    return busy ? LS_FAIL(LS_CHECKPOINT,
+                          "%s: the checkpoint of step %" PRId64
+                          " was not written within %g s (lockstep.save_timeout_s)",
+                          saver->options.folder, generation->state.step, timeout_s)
+                : LS_OK;
+}
+
+void saver_commit(struct saver *saver, const struct checkpoint_shard_facts *facts)
+{
+    struct generation *generation = oldest_of(saver);
+    memcpy(saver->all_facts, facts, (size_t)saver->options.size * sizeof *facts);
+    (void)pthread_mutex_lock(&saver->mutex);
+    generation->progress = SAVER_BUSY;
+    generation->job = JOB_COMMIT;
+    (void)pthread_cond_signal(&saver->work);
+    (void)pthread_mutex_unlock(&saver->mutex);
+}
+
+ls_status saver_failure(const struct saver *saver)
+{
+    const struct generation *generation = oldest_of(saver);
+    return generation->progress == SAVER_FAILED ? status_adopt(LS_CHECKPOINT, generation->text)
+                                                : LS_OK;
+}
+
+void saver_finish(struct saver *saver, bool discard_it)
+{
+    struct generation *generation = oldest_of(saver);
+    (void)pthread_mutex_lock(&saver->mutex);
+    if (discard_it)
+        saver->discard_step = generation->state.step;
+    generation->progress = SAVER_NOTHING;
+    saver->oldest = (saver->oldest + 1) % SAVER_GENERATIONS;
+    saver->pending--;
+    (void)pthread_cond_signal(&saver->work);
+    (void)pthread_mutex_unlock(&saver->mutex);
+}

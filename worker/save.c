@@ -192,9 +192,9 @@ static void end_save(struct trainer *trainer)
         int64_t bytes = 0;
         for (int r = 0; r < trainer->size; r++)
             bytes += (int64_t)saving->all_facts[r].bytes;
-        log_info("checkpoint saved finished_steps=%" PRId64
-                 " seconds=%.3f stood_still_ms=%.1f mb=%.1f",
-                 saving->saved_step, saving->durable_s, saving->stall_s * 1e3, (double)bytes / 1e6);
+        log_info("checkpoint saved seconds=%.3f finished_steps=%" PRId64
+                 " stood_still_ms=%.1f mb=%.1f",
+                 saving->durable_s, saving->saved_step, saving->stall_s * 1e3, (double)bytes / 1e6);
     }
     saver_finish(saving->saver, false);
 }

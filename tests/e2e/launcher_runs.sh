@@ -105,13 +105,13 @@ fi
 
 # Saves by the clock.
 ends 0 timed --set meta.save_interval=minutes --set meta.save_freq_minutes=0.0001
-says timed 'checkpoint saved finished_steps=[1-9] .*stood_still_ms='
+says timed 'checkpoint saved .*finished_steps=[1-9] .*stood_still_ms='
 [ "$(field timed digest)" = "$digest" ] || fail "saves by the clock: another digest"
 
 # A killed worker: named; without restarts the run ends and can be started again.
 train killed --set lockstep.max_restarts=0 --set optimization.steps=400 --set optimization.ipe_scale=1 &
 job=$!
-wait_for killed 'checkpoint saved finished_steps=8 '
+wait_for killed 'checkpoint saved .*finished_steps=8 '
 kill -9 "$(workers_of killed | tail -1)"
 code=0
 wait "$job" || code=$?
@@ -122,7 +122,7 @@ says killed '^lockstep: rank [01] on node .* was ended by signal 9 (Killed)'
 # With restarts it goes on by itself.
 train again --set optimization.steps=400 --stop-at 24 &
 job=$!
-wait_for again 'checkpoint saved finished_steps=8 '
+wait_for again 'checkpoint saved .*finished_steps=8 '
 kill -9 "$(workers_of again | tail -1)"
 code=0
 wait "$job" || code=$?

@@ -11,6 +11,7 @@
 #include "comm/internal.h"
 #include "core/clock.h"
 #include "core/files.h"
+#include "core/flight.h"
 
 enum { EXPLAIN_GRACE_S = 1 };
 
@@ -105,6 +106,8 @@ static ls_status queue_request(struct comm_group *group, struct comm_request *re
     struct comm_queue *queue = sum ? &group->sums : &group->others;
     (void)pthread_mutex_lock(&group->mutex);
     request->sequence = queue->sequence++;
+    flight_collective(comm_kind_name(request->kind), request->sequence,
+                      comm_request_bytes(request));
     if (group->broken != LS_OK) {
         st = broken_status(group);
     } else if (group->size == 1 || request->pieces == 0) {

@@ -7,6 +7,7 @@
  *     RUN/checkpoints/             checkpoint/checkpoint.h
  *     RUN/datasets/                lists that were packed for the run
  *     RUN/ends/EPOCH-RANK.json     how a worker ended (below)
+ *     RUN/flight/EPOCH-RANK.json   what a worker did last, when ranks lost each other (core/flight.h)
  *
  * The launcher starts every rank as
  *     lockstep-worker RUN --run-epoch E [--progress bar|lines] [--stop-at STEP]

@@ -18,6 +18,7 @@
 
 #include "core/clock.h"
 #include "core/files.h"
+#include "core/flight.h"
 #include "core/log.h"
 #include "core/run.h"
 #include "launcher/processes.h"
@@ -210,6 +211,16 @@ static ls_status explain(const struct attempt *attempt)
                    name, code, notice[0] != '\0' ? ": " : "", notice);
 }
 
+/* Who did not arrive, as far as the flight records tell. */
+static void tell_missing(const struct attempt *attempt)
+{
+    char line[1024];
+    flight_explain(line, sizeof line, run_folder_path(attempt->job->folder), attempt->run_epoch,
+                   attempt->job->workers);
+    if (line[0] != '\0')
+        log_warn("did_not_arrive %s", line);
+}
+
 static ls_status judge(const struct attempt *attempt)
 {
     ls_status st = LS_OK;
@@ -230,6 +241,8 @@ static ls_status judge(const struct attempt *attempt)
     if (st == LS_OK && cause != NULL && cause->status == LS_STOP)
         st = LS_STOP;
 done:
+    if (st == LS_COMM || st == LS_TIMEOUT)
+        tell_missing(attempt);
     run_ends_free(&ends, count);
     return st;
 }

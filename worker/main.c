@@ -4,12 +4,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "core/clock.h"
+#include "core/flight.h"
 #include "core/log.h"
 #include "core/run.h"
+#include "core/watchdog.h"
 #include "worker/signals.h"
 #include "worker/trainer.h"
 
-enum { LEAVE_TIMEOUT_S = 10 };
+enum { LEAVE_TIMEOUT_S = 10, CLOSE_TIMEOUT_S = 300, RECORDS_S = 1 };
 
 /* OpenMP threads that spin ruin shared cores (2 ranks x 2 threads on 2 cores: 645 GFLOP/s against
  * 1475).  Its library reads the variable before main. */
@@ -37,11 +40,29 @@ static void write_record(const struct trainer *trainer, ls_status st)
         log_warn("no end record: %s", status_text());
 }
 
+/* What this rank did last, for the launcher's report; before the record says that it leaves. */
+static void write_flight(ls_status st)
+{
+    char text[512];
+    if (st != LS_COMM && st != LS_TIMEOUT)
+        return;
+    (void)snprintf(text, sizeof text, "%s", status_message());
+    if (flight_write() != LS_OK) {
+        log_warn("no flight record: %s", status_text());
+        (void)status_adopt(st, text);
+    }
+}
+
 /* All ranks together when they agreed; else this one ends the job for all. */
 static int leave(struct trainer *trainer, ls_status st)
 {
+    bool good = st == LS_OK || st == LS_STOP;
+    write_flight(st);
+    if (trainer->group != NULL)
+        watchdog_phase("end", trainer->step,
+                       good ? CLOSE_TIMEOUT_S : LEAVE_TIMEOUT_S + TRAINER_WATCH_S);
     write_record(trainer, st);
-    if (st == LS_OK || st == LS_STOP) {
+    if (good) {
         trainer_close(trainer);
         comm_close(&trainer->group);
         return 0;
@@ -52,6 +73,8 @@ static int leave(struct trainer *trainer, ls_status st)
         comm_set_timeout(trainer->group, LEAVE_TIMEOUT_S);
         if (comm_barrier(trainer->group) != LS_OK)
             status_clear();
+    } else {
+        clock_sleep_s(RECORDS_S); /* others that time out write theirs before the job ends */
     }
     comm_abort(trainer->group, code);
 }

@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/watchdog.h"
 #include "worker/trainer.h"
 
 /* A failed save is repeated after a tenth of the usual interval, but not at every step. */
@@ -231,6 +232,8 @@ static ls_status drain(struct trainer *trainer)
     struct saving *saving = &trainer->saving;
     ls_status newest = LS_OK;
     while (saver_pending(saving->saver) > 0) {
+        watchdog_phase("save", trainer->step,
+                       trainer->config->run.save_timeout_s + TRAINER_WATCH_S);
         LS_TRY(
             trainer_agree(trainer, saver_wait(saving->saver, trainer->config->run.save_timeout_s)));
         int32_t mine = (int32_t)saver_progress(saving->saver);

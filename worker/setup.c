@@ -6,6 +6,7 @@
 
 #include "core/files.h"
 #include "core/log.h"
+#include "core/watchdog.h"
 #include "data/mask.h"
 #include "worker/trainer.h"
 
@@ -50,6 +51,7 @@ static ls_status join(struct trainer *trainer)
     trainer->rank = comm_rank(trainer->group);
     trainer->size = comm_size(trainer->group);
     log_open(trainer->rank, LOG_LEVEL_INFO);
+    LS_TRY(watchdog_open(trainer->options->run, trainer->options->run_epoch, trainer->rank));
     LS_TRY(trainer_agree(trainer, read == LS_OK ? LS_OK : status_adopt(read, message)));
 done:
     return st;
@@ -178,9 +180,12 @@ ls_status trainer_open(struct trainer *trainer, const struct worker_options *opt
     ls_status st = LS_OK;
     *trainer = (struct trainer){.options = options, .own = true};
     LS_TRY(join(trainer));
+    watchdog_phase("start", 0, trainer->config->run.start_timeout_s + TRAINER_WATCH_S);
     LS_TRY(trainer_agree(trainer, open_all(trainer)));
     LS_TRY(trainer_compare_ranks(trainer));
+    watchdog_phase("load", 0, trainer->config->run.save_timeout_s + TRAINER_WATCH_S);
     LS_TRY(trainer_resume(trainer));
+    watchdog_phase("start", trainer->step, trainer->config->run.start_timeout_s + TRAINER_WATCH_S);
     LS_TRY(trainer_agree(trainer, open_at_step(trainer)));
 done:
     return st;

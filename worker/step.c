@@ -13,6 +13,7 @@
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/watchdog.h"
 #include "model/schedule.h"
 #include "worker/signals.h"
 #include "worker/trainer.h"
@@ -299,6 +300,7 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
     memset(&work, 0, sizeof work);
     work.want_gram = number == 1 || number % trainer->config->meta.eval_freq == 0;
     log_step(number);
+    watchdog_phase("step", number, trainer->config->run.step_timeout_s + TRAINER_WATCH_S);
     comm_set_timeout(trainer->group, trainer->config->run.step_timeout_s);
     LS_TRY(decide(trainer, &work, compute(trainer, &work)));
     out->stop = work.vote.stop != 0;

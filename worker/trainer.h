@@ -21,6 +21,8 @@
 #include "worker/options.h"
 #include "worker/saver.h"
 
+enum { TRAINER_WATCH_S = 15 }; /* left to collectives that pass their deadline */
+
 /* Checkpoints of this run: the writer, and how the last saves went. */
 struct saving {
     char *folder;      /* RUN/checkpoints */

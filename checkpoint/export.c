@@ -25,13 +25,15 @@ static ls_status check_table(const struct checkpoint_info *info, const struct pa
     for (int i = 0; i < info->parameter_count && i < ours->count; i++) {
         const struct checkpoint_parameter *stored = &info->parameters[i];
         const struct parameter *p = &ours->table[i];
-        bool same = strcmp(stored->name, p->name) == 0 && stored->dimensions == p->dimensions &&
-                    stored->offset == p->offset && stored->count == p->count;
+        bool same = stored->dimensions == p->dimensions && stored->offset == p->offset;
         for (int d = 0; same && d < p->dimensions; d++)
             same = stored->shape[d] == p->shape[d];
-        if (!same)
-            misfits_add(&misfits, "%s: parameter %s is not the %s of its config's model",
+        if (strcmp(stored->name, p->name) != 0)
+            misfits_add(&misfits, "%s: parameter %s stands where its config's model has %s",
                         info->path, stored->name, p->name);
+        else if (!same)
+            misfits_add(&misfits, "%s: parameter %s has another shape than in its config's model",
+                        info->path, p->name);
     }
     return misfits_end(&misfits, LS_CHECKPOINT);
 }
@@ -132,6 +134,28 @@ done:
     return st;
 }
 
+/* What a killed export left beside the two files that are gone on with. */
+static ls_status clear_leftovers(const char *partial)
+{
+    ls_status st = LS_OK;
+    char **names = NULL;
+    char *path = NULL;
+    size_t count = 0;
+    LS_TRY(files_list(&names, &count, partial));
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(names[i], EXPORT_MODEL_NAME) == 0 || strcmp(names[i], EXPORT_NOTE_NAME) == 0)
+            continue;
+        free(path);
+        path = NULL;
+        LS_TRY(core_format(&path, "%s/%s", partial, names[i]));
+        LS_TRY(files_remove(path));
+    }
+done:
+    files_list_free(&names, count);
+    free(path);
+    return st;
+}
+
 static ls_status write_folder(struct export_result *out, const struct export_plan *plan,
                               const struct config *config)
 {
@@ -146,6 +170,7 @@ static ls_status write_folder(struct export_result *out, const struct export_pla
     LS_TRY(name_folders(&folder, &partial, plan->options->folder));
     LS_TRY(files_make_folder(partial));
     LS_TRY(export_stream_open(&stream, partial, plan));
+    LS_TRY(clear_leftovers(partial)); /* ours alone from here on */
     out->resumed = export_stream_resumed(stream);
     LS_TRY(export_stream_write(stream, &origin.model_checksum));
     LS_TRY(export_config_write(partial, config, &plan->parameters->shape, plan->options->bfloat16));

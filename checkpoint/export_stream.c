@@ -156,8 +156,8 @@ ls_status export_stream_open(struct export_stream **out, const char *folder,
     stream->plan = plan;
     stream->file = -1;
     hash_plan(stream->plan_hash, plan);
-    LS_TRY(core_format(&stream->path, "%s/model.safetensors", folder));
-    LS_TRY(core_format(&stream->note_path, "%s/progress.json", folder));
+    LS_TRY(core_format(&stream->path, "%s/" EXPORT_MODEL_NAME, folder));
+    LS_TRY(core_format(&stream->note_path, "%s/" EXPORT_NOTE_NAME, folder));
     LS_TRY(core_alloc(&stream->buffer, PIECE_ELEMENTS));
     LS_TRY(hash_stream_open(&stream->hash));
     stream->file =

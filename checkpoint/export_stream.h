@@ -7,6 +7,9 @@
 #include "checkpoint/export_names.h"
 #include "checkpoint/safetensors.h"
 
+#define EXPORT_MODEL_NAME "model.safetensors"
+#define EXPORT_NOTE_NAME "progress.json"
+
 /* What is to be written. */
 struct export_plan {
     const struct checkpoint *checkpoint;

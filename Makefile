@@ -82,7 +82,7 @@ benches: $(BENCHES)
 .PHONY: all programs tests benches
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile scripts/targets.mk
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile scripts/targets.mk
 .PHONY: help
 
 clean: ## remove build/

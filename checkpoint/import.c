@@ -93,7 +93,7 @@ static ls_status match_tensors(struct import *import, struct misfits *misfits)
     bool *used = NULL;
     LS_TRY(core_alloc(&used, import->file->count));
     LS_TRY(core_alloc_bytes((void **)&import->source, (size_t)import->tensors.count,
-                            sizeof *import->source));
+                            sizeof(struct safetensors_entry *)));
     for (int i = 0; i < import->tensors.count; i++) {
         const struct export_tensor *tensor = &import->tensors.list[i];
         import->source[i] = find_source(import, tensor);

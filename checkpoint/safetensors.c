@@ -90,9 +90,9 @@ ls_status safetensors_header(char **out, size_t *out_bytes, struct safetensors_e
     }
     size_t length = strlen(text);
     uint64_t padded = (length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    LS_TRY(core_alloc(&header, LENGTH_BYTES + padded));
+    LS_TRY(core_alloc(&header, LENGTH_BYTES + padded + 1));
     memcpy(header, &padded, LENGTH_BYTES);
-    memcpy(header + LENGTH_BYTES, text, length);
+    memcpy(header + LENGTH_BYTES, text, length + 1);
     memset(header + LENGTH_BYTES + length, ' ', padded - length);
     *out_bytes = LENGTH_BYTES + padded;
     *out = header;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that the build, the tests and the checks need and that are not there.
 #
-#   scripts/setup.sh [GROUP...]           install what is missing of these groups (build test lint; default: all)
+#   scripts/setup.sh [GROUP...]           install what is missing of these groups (default: build test lint)
 #   scripts/setup.sh --check [GROUP...]   install nothing; list what is missing and exit 1 if anything is
 #
 # Says nothing and changes nothing when all is there.
@@ -21,7 +21,7 @@ wanted() {
 
 for group in $groups; do
     grep -q "^$group " scripts/packages.txt || {
-        echo "setup: no group of packages is called '$group' (scripts/packages.txt has: build test lint)" >&2
+        echo "setup: no group of packages is called '$group' (scripts/packages.txt has: build test lint interop)" >&2
         exit 2
     }
 done

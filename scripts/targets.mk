@@ -19,7 +19,11 @@ test: ## all tests: unit, several processes, ASan + UBSan, TSan
 test-asan: ## the unit tests under ASan + UBSan only
 	@scripts/setup.sh build test
 	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh asan
-.PHONY: demo test test-asan
+test-interop: ## compare with Hugging Face transformers (installs torch into build/interop, 6 GB; not part of test)
+	@scripts/setup.sh build test interop
+	+@$(PARALLEL) -s programs
+	@BUILD='$(BUILD)' SHARED='$(SHARED)' scripts/interop.sh
+.PHONY: demo test test-asan test-interop
 emulated: ## the CUDA sources compiled for the CPU, with the emulator, into build/emulated
 	+@$(PARALLEL) -s VARIANT=emulated programs tests
 .PHONY: emulated

@@ -21,6 +21,13 @@ static void assert_good(ls_status st)
         fail_msg("%s", status_text());
 }
 
+/* The text without its closing 0. */
+static void put(char *to, const char *text)
+{
+    while (*text != '\0')
+        *to++ = *text++;
+}
+
 /* A file of `length` (as its first 8 bytes claim), header and `data` bytes of zeros. */
 static char *make_file(const char *folder, uint64_t length, const char *header, size_t header_bytes,
                        size_t data)
@@ -147,12 +154,12 @@ static void large_headers_end_soon(void **unused)
     char *header = malloc((size_t)SAFETENSORS_HEADER_LIMIT + 1);
     assert_non_null(header);
     memset(header, '[', (size_t)SAFETENSORS_HEADER_LIMIT);
-    memcpy(header, "{\"a\":", 5);
+    put(header, "{\"a\":");
     char *path = make_file(folder, SAFETENSORS_HEADER_LIMIT, header, SAFETENSORS_HEADER_LIMIT, 0);
     assert_int_equal(safetensors_open(&file, path), LS_DATA);
     free(path);
     memset(header, ' ', (size_t)SAFETENSORS_HEADER_LIMIT + 1);
-    memcpy(header, "{}", 2);
+    put(header, "{}");
     path = make_file(folder, SAFETENSORS_HEADER_LIMIT + 1, header,
                      (size_t)SAFETENSORS_HEADER_LIMIT + 1, 0);
     assert_int_equal(safetensors_open(&file, path), LS_DATA);
@@ -181,7 +188,7 @@ static void no_flipped_bit_leads_out_of_the_file(void **unused)
     for (int bit = 0; bit < total; bit++) {
         struct safetensors *file = NULL;
         memcpy(bytes, good, sizeof good);
-        bytes[bit / 8] ^= (char)(1 << bit % 8);
+        bytes[bit / 8] = (char)((unsigned char)bytes[bit / 8] ^ 1U << bit % 8);
         char *path = make_file(folder, sizeof good - 1, bytes, sizeof good - 1, 10);
         ls_status st = safetensors_open(&file, path);
         refused += st != LS_OK;

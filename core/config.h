@@ -137,12 +137,13 @@ struct config_run { /* `lockstep:` section, ours: how it is run, never what is c
 
 struct config_slurm { /* `slurm:` section, ours: what `lockstep submit` asks for; NULL: not given */
     char *account, *partition, *qos, *constraint;
-    char *time;        /* as sbatch takes it */
-    char *signal;      /* "USR1@120": SLURM's warning and how many seconds before the end */
-    char *extra;       /* more #SBATCH options, one a line */
-    char *setup;       /* shell lines before the run starts */
-    char *container;   /* words before the worker program */
-    int gpus_per_node; /* -1: one a task where the device is a GPU */
+    char *time;          /* as sbatch takes it */
+    char *signal;        /* "USR1@120": SLURM's warning and how many seconds before the end */
+    char *extra;         /* more #SBATCH options, one a line */
+    char *template_path; /* of the job script */
+    char *setup;         /* shell lines before the run starts */
+    char *container;     /* words before the worker program */
+    int gpus_per_node;   /* -1: one a task where the device is a GPU */
 };
 
 struct config {

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 static _Atomic int armed = FAULT_OFF;
@@ -21,6 +22,30 @@ void fault_arm(enum fault_action action, const char *site, int64_t nth, int erro
     armed_error = error;
     atomic_store(&passed, 0);
     atomic_store(&armed, (int)action);
+}
+
+void fault_arm_text(const char *text, int rank, int64_t run_epoch)
+{
+    static char site[32];
+    static const struct {
+        const char *name;
+        enum fault_action action;
+    } actions[] = {{"kill", FAULT_KILL}, {"fail", FAULT_FAIL}, {"fail-for-good", FAULT_FAIL_FOR_GOOD}};
+    char action[16] = "";
+    long long nth = 0;
+    long long epoch = 0;
+    int wanted = -1;
+    if (text == NULL)
+        return;
+    site[0] = '\0';
+    if (sscanf(text, "%15[a-z-]:%31[a-z_]:%lld:%d:%lld", action, site, &nth, &wanted, &epoch) != 5 &&
+        sscanf(text, "%15[a-z-]::%lld:%d:%lld", action, &nth, &wanted, &epoch) != 4)
+        return;
+    if (rank != wanted || run_epoch != epoch)
+        return;
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
+        if (strcmp(actions[i].name, action) == 0)
+            fault_arm(actions[i].action, site[0] != '\0' ? site : NULL, nth, ENOSPC);
 }
 
 int64_t fault_count(void)

@@ -40,6 +40,9 @@ extern const struct command command_export;
 extern const struct command command_import;
 extern const struct command command_pack;
 extern const struct command command_train;
+extern const struct command command_submit;
+extern const struct command command_status;
+extern const struct command command_cancel;
 extern const struct command command_inspect;
 extern const struct command command_verify;
 

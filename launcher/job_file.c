@@ -87,7 +87,8 @@ void job_file_write(const char *run, struct job_file *job, const char *state, co
     (void)snprintf(kept, sizeof kept, "%s", status_message());
     clock_utc_text(since);
     (void)snprintf(job->since, sizeof job->since, "%s", since);
-    (void)snprintf(job->state, sizeof job->state, "%s", state);
+    if (state != job->state)
+        (void)snprintf(job->state, sizeof job->state, "%s", state);
     if (message != job->message)
         (void)snprintf(job->message, sizeof job->message, "%s", message);
     if (!add_all(json, job) || (text = cJSON_Print(json)) == NULL) {

@@ -9,7 +9,8 @@
 #include "launcher/commands.h"
 #include "launcher/starter.h"
 
-static const struct command *const commands[] = {&command_pack,   &command_train,  &command_inspect,
+static const struct command *const commands[] = {&command_pack,   &command_train,  &command_submit,
+                                                 &command_status, &command_cancel, &command_inspect,
                                                  &command_verify, &command_export, &command_import};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -27,6 +27,8 @@ static void open_file(const struct restart_job *job, const char *run)
     struct job_file before;
     (void)job_file_read(&before, run);
     memset(file, 0, sizeof *file);
+    /* A cancelled run that is started again is meant to run. */
+    job_file_forget_cancel(run);
     if (gethostname(file->host, sizeof file->host - 1) != 0)
         (void)snprintf(file->host, sizeof file->host, "unknown");
     file->pid = getpid();

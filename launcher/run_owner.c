@@ -9,7 +9,7 @@
 
 #include "core/clock.h"
 #include "core/files.h"
-#include "launcher/ask.h"
+#include "launcher/queue.h"
 
 enum { SMALL_FILE_BYTES = 65536, HOST_BYTES = 256 };
 
@@ -93,21 +93,13 @@ done:
 bool run_owner_has_ended(const struct run_owner *owner)
 {
     const char *own = getenv("SLURM_JOB_ID");
-    char *state = NULL;
+    struct queue_job job;
     if (own == NULL || owner->job == NULL)
         return false;
     if (strcmp(own, owner->job) == 0)
         return owner->restart < slurm_restart();
-    const char *const words[] = {"squeue", "--noheader", "--format=%T", "--jobs", owner->job, NULL};
-    ls_status st = ask(&state, words);
-    bool ended = st == LS_OK
-                     ? state[0] == '\0' || strcmp(state, "COMPLETED") == 0 ||
-                           strcmp(state, "FAILED") == 0 || strcmp(state, "TIMEOUT") == 0 ||
-                           strcmp(state, "CANCELLED") == 0 || strcmp(state, "NODE_FAIL") == 0 ||
-                           strcmp(state, "PREEMPTED") == 0
-                     : strstr(status_message(), "Invalid job id") != NULL;
-    if (st != LS_OK)
-        status_clear();
-    free(state);
-    return ended;
+    if (queue_read(&job, owner->job) == LS_OK)
+        return !queue_is_live(&job);
+    status_clear();
+    return false;
 }

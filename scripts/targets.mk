@@ -23,7 +23,10 @@ test-interop: ## compare with Hugging Face transformers (installs torch into bui
 	@scripts/setup.sh build test interop
 	+@$(PARALLEL) -s programs
 	@BUILD='$(BUILD)' SHARED='$(SHARED)' scripts/interop.sh
-.PHONY: demo test test-asan test-interop
+test-cluster: ## every failure on 4 virtual nodes under a real SLURM (root); writes build/test-logs/faults.md
+	@scripts/setup.sh build test
+	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh cluster
+.PHONY: demo test test-asan test-interop test-cluster
 emulated: ## the CUDA sources compiled for the CPU, with the emulator, into build/emulated
 	+@$(PARALLEL) -s VARIANT=emulated programs tests
 .PHONY: emulated

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds and runs the tests and ends with one line, `N passed, N failed, N skipped`.
 #
-#   tests/run.sh [PART...]     parts: release asan tsan shell shell-asan; default: all
+#   tests/run.sh [PART...]     parts: release asan tsan shell shell-asan cluster; default: all but cluster
 #
 # Environment: ONLY=PATTERN runs the tests whose name matches it; TEST_JOBS how many at a time (2);
 # BUILD, SHARED, MAKE as the Makefile passes them.
@@ -12,6 +12,8 @@
 # shell       tests/e2e/*.sh (not lib*.sh): exit status 0 passed, 77 skipped, else failed.  Comment lines of the script:
 #             `# timeout: SECONDS` sets a limit other than 300; `# alone` keeps other tests away while it runs;
 #             `# asan too` makes it part of shell-asan
+# cluster     tests/cluster/*.sh that are tests (their first comment has a timeout), like shell; a few faults of them are
+#             in tests/e2e/cluster_faults.sh too
 # shell-asan  those once more with BUILD being the folder of the ASan + UBSan programs, three times the limit
 #
 # A shell test gets BUILD (build folder), SHARED (test data, may be absent), TMPDIR (its own, removed afterwards).
@@ -37,8 +39,13 @@ export LSAN_OPTIONS=suppressions=$PWD/tests/support/leaks.supp:print_suppression
 export TSAN_OPTIONS=suppressions=$PWD/tests/support/races.supp:halt_on_error=1
 
 # What a shell test says of itself: its first comment.  Tests of this script hold other such lines further down.
+script_of() { # NAME
+    local script=tests/e2e/$1.sh
+    [ -e "$script" ] || script=tests/cluster/$1.sh
+    echo "$script"
+}
 head_of() { # NAME
-    sed '/^#/!q' "tests/e2e/$1.sh"
+    sed '/^#/!q' "$(script_of "$1")"
 }
 has_line() { # NAME TEXT: the shell test has this comment
     head_of "$1" | grep -qx "# $2"
@@ -48,7 +55,7 @@ limit_of() { # PART NAME
     case $1 in
     release) echo 60 ;;
     asan | tsan) echo 180 ;;
-    shell) head_of "$2" | sed -n 's/^# timeout: \([0-9]*\)$/\1/p' | grep . || echo 300 ;;
+    shell | cluster) head_of "$2" | sed -n 's/^# timeout: \([0-9]*\)$/\1/p' | grep . || echo 300 ;;
     shell-asan) echo $((3 * $(limit_of shell "$2"))) ;;
     esac
 }
@@ -57,7 +64,7 @@ command_of() { # PART NAME
     case $1 in
     release) echo "$BUILD/tests/$2" ;;
     asan | tsan) echo "$BUILD/$1/tests/$2" ;;
-    shell) echo "bash tests/e2e/$2.sh" ;;
+    shell | cluster) echo "bash $(script_of "$2")" ;;
     shell-asan) echo "env BUILD=$BUILD/asan bash tests/e2e/$2.sh" ;;
     esac
 }
@@ -74,7 +81,7 @@ run_one() { # PART/NAME
         >"$log.out" 2>"$log.err" </dev/null
     status=$?
     rm -rf "${TESTS_TMP:?}/$part-$name"
-    if [ "${part%-asan}" = shell ]; then
+    if [ "${part%-asan}" = shell ] || [ "$part" = cluster ]; then
         case $status in
         0) passed=1 ;;
         77) skipped=1 ;;
@@ -168,19 +175,23 @@ for part in $parts; do
         mapfile -t found < <(names tests/e2e/*.sh)
         build release programs tests
         ;;
+    cluster)
+        mapfile -t found < <(names $(grep -l '^# timeout: ' tests/cluster/*.sh))
+        build release programs
+        ;;
     shell-asan)
         mapfile -t found < <(names tests/e2e/*.sh)
         build asan programs
         ;;
     *)
-        echo "run.sh: no part is called '$part' (release asan tsan shell shell-asan)" >&2
+        echo "run.sh: no part is called '$part' (release asan tsan shell shell-asan cluster)" >&2
         exit 2
         ;;
     esac
     for name in "${found[@]}"; do
         case $part in
-        shell*)
-            [ "$part" = shell ] || has_line "$name" "asan too" || continue
+        shell* | cluster)
+            [ "$part" != shell-asan ] || has_line "$name" "asan too" || continue
             if has_line "$name" alone; then
                 alone+=("$part/$name")
                 continue

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/fault.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "core/watchdog.h"
@@ -49,6 +50,7 @@ static ls_status join(struct trainer *trainer)
         (void)snprintf(message, sizeof message, "%s", status_message());
     LS_TRY(comm_open(&trainer->group, &options));
     trainer->rank = comm_rank(trainer->group);
+    fault_arm_text(getenv("LS_FAULT"), trainer->rank, trainer->options->run_epoch);
     trainer->size = comm_size(trainer->group);
     log_open(trainer->rank, LOG_LEVEL_INFO);
     LS_TRY(watchdog_open(trainer->options->run, trainer->options->run_epoch, trainer->rank));

@@ -176,7 +176,8 @@ for part in $parts; do
         build release programs tests
         ;;
     cluster)
-        mapfile -t found < <(names $(grep -l '^# timeout: ' tests/cluster/*.sh))
+        mapfile -t found < <(grep -l '^# timeout: ' tests/cluster/*.sh)
+        mapfile -t found < <(names "${found[@]}")
         build release programs
         ;;
     shell-asan)

@@ -19,6 +19,7 @@ first_words() {
         grep -m1 -E ' level=warn | level=error |^lockstep: | stopping |run_folder_left_behind' |
         sed -E 's/^[0-9TZ:-]+ level=[a-z]+ //; s/\|/,/g' | sed "s#$WORK/##g" | cut -c1-150
 }
+# shellcheck disable=SC2317 # wait_until calls these
 # Whether something was noticed since the fault.
 noticed() { [ -n "$(first_words)" ]; }
 # Whether a step was finished by workers that were started after the fault.

@@ -23,6 +23,7 @@ first_words() {
 # Whether something was noticed since the fault.
 noticed() { [ -n "$(first_words)" ]; }
 # Whether a step was finished by workers that were started after the fault.
+# shellcheck disable=SC2317
 runs_again() { cat_logs | tail -n +"$LINES_BEFORE" | sed -n '/ workers_started /,$p' | grep -q '^step '; }
 # Steps that were done twice: the last one that was finished before the next start (the metrics know it when the fault
 # comes, the log may know more) less the step from which that start went on.

@@ -157,6 +157,7 @@ static ls_status count_failure(struct trainer *trainer)
         log_warn("checkpoint not_saved failed_in_row=%d of=%d next_try_after_step=%" PRId64 ": %s",
                  saving->failed_in_row, limit, saving->retry_step, status_message());
     status_clear();
+    trainer->agreed = trainer->own = false; /* all go on: the next failure is another one */
     return LS_OK;
 }
 
@@ -187,7 +188,6 @@ static void end_save(struct trainer *trainer)
     struct saving *saving = &trainer->saving;
     saving->saved_step = saver_step(saving->saver);
     saving->durable_s = saver_age_s(saving->saver);
-    saving->retry_step = 0;
     saving->failed_in_row = 0;
     if (trainer->rank == 0) {
         int64_t bytes = 0;
@@ -259,6 +259,7 @@ ls_status trainer_save_begin(struct trainer *trainer)
     struct saving *saving = &trainer->saving;
     struct checkpoint_state *state = saver_stage(saving->saver);
     saving->asked = false;
+    saving->retry_step = 0;
     if (state == NULL && is_milestone(trainer)) {
         comm_set_timeout(trainer->group, trainer->config->run.save_timeout_s);
         st = drain(trainer);

@@ -101,6 +101,23 @@ if mount -t tmpfs -o size=24m tmpfs "$WORK/small" 2>/dev/null; then
     mount -o remount,size=100m "$WORK/small"
     ends 0 small/run
     [ "$(field small/run digest)" = "$digest" ] || fail "full disk: another digest after there was room again"
+
+    # Room again while it trains: the save is tried again, once.
+    umount "$WORK/small"
+    mount -t tmpfs -o size=1m tmpfs "$WORK/small"
+    train small/late --set optimization.steps=30 --set meta.save_freq_steps=13 &
+    job=$!
+    wait_for small/late 'checkpoint not_saved .*next_try_after_step=2'
+    mount -o remount,size=100m "$WORK/small"
+    code=0
+    wait "$job" || code=$?
+    [ "$code" = 0 ] || fail "room again: exit code $code: $(tail -1 "$WORK/small/late.log")"
+    before=0
+    for step in $(sed -n 's/.*checkpoint saved .*finished_steps=\([0-9]*\) .*/\1/p' "$WORK/small/late.log"); do
+        [ "$step" -gt $((before + 1)) ] || fail "room again: saved after step $before and again after $step"
+        before=$step
+    done
+    [ "$before" = 30 ] || fail "room again: last saved after step $before"
 fi
 
 # Saves by the clock.

@@ -87,20 +87,22 @@ static __global__ void layernorm_bwd_kernel(D *dx, const Y *dy, const X *x, cons
     }
 }
 
-/* Partial sums of dy and dy * xhat: block (i, j) takes 32 columns and every SUM_BLOCKS-th row from
- * row j on; thread (tx, ty) one column and every 8th of those rows.  partial[j][column]: the second
- * pass adds them in order of j. */
+/* Partial sums of dy and dy * xhat: block (i, j) takes 32 columns and of every 8 rows those
+ * whose number is j modulo gridDim.y; thread (tx, ty) one column and one of the 8 rows.
+ * partial[j][column]: the second pass adds them in order of j.
+ * In double: a gradient that cancels to nothing must not leave rounding behind, of which AdamW
+ * would make a step. */
 template <typename Y, typename X>
-static __global__ void gain_partial_kernel(float *dgain, float *dbias, const Y *dy, const X *x,
+static __global__ void gain_partial_kernel(double *dgain, double *dbias, const Y *dy, const X *x,
                                            const float *mean, const float *rstd, int64_t rows,
                                            int64_t columns)
 {
-    static __shared__ float share[2][8][WARP];
+    static __shared__ double share[2][8][WARP];
     int64_t c = (int64_t)blockIdx.x * WARP + threadIdx.x;
-    float sum_gain = 0.0F;
-    float sum_bias = 0.0F;
+    double sum_gain = 0.0;
+    double sum_bias = 0.0;
     if (c < columns)
-        for (int64_t row = blockIdx.y * 8 + threadIdx.y; row < rows; row += SUM_BLOCKS * 8) {
+        for (int64_t row = blockIdx.y * 8 + threadIdx.y; row < rows; row += gridDim.y * 8) {
             float d = load(dy + row * columns + c);
             sum_bias += d;
             sum_gain += d * (load(x + row * columns + c) - mean[row]) * rstd[row];
@@ -110,8 +112,8 @@ static __global__ void gain_partial_kernel(float *dgain, float *dbias, const Y *
     __syncthreads();
     if (threadIdx.y != 0 || c >= columns)
         return;
-    sum_gain = 0.0F;
-    sum_bias = 0.0F;
+    sum_gain = 0.0;
+    sum_bias = 0.0;
     for (int i = 0; i < 8; i++) {
         sum_gain += share[0][i][threadIdx.x];
         sum_bias += share[1][i][threadIdx.x];
@@ -121,15 +123,16 @@ static __global__ void gain_partial_kernel(float *dgain, float *dbias, const Y *
 }
 
 /* out[c] += sum of partial[j][c] in order of j.  One thread a column. */
-static __global__ void partial_sum_kernel(float *out, const float *partial, int64_t columns)
+static __global__ void partial_sum_kernel(float *out, const double *partial, int parts,
+                                          int64_t columns)
 {
     int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (c >= columns)
         return;
-    float sum = 0.0F;
-    for (int j = 0; j < SUM_BLOCKS; j++)
+    double sum = 0.0;
+    for (int j = 0; j < parts; j++)
         sum += partial[j * columns + c];
-    out[c] += sum;
+    out[c] += (float)sum;
 }
 
 ls_status layernorm_bwd_cuda(struct op_device *device, struct op_matrix dx, float *dgain_dev,
@@ -138,7 +141,7 @@ ls_status layernorm_bwd_cuda(struct op_device *device, struct op_matrix dx, floa
                              bool accumulate)
 {
     ls_status st = LS_OK;
-    float *partial_dev = NULL;
+    float *scratch_dev = NULL;
     int64_t columns = x.columns;
     if (x.rows != dy.rows || columns != dy.columns || dx.rows != x.rows || dx.columns != columns ||
         (dgain_dev == NULL) != (dbias_dev == NULL))
@@ -146,20 +149,22 @@ ls_status layernorm_bwd_cuda(struct op_device *device, struct op_matrix dx, floa
     if (x.rows == 0)
         return LS_OK;
     if (dgain_dev != NULL) { /* first, since dx may overwrite dy */
-        size_t partial = (size_t)SUM_BLOCKS * (size_t)columns;
-        LS_TRY(cuda_scratch(device, &partial_dev, 2 * partial * sizeof(float)));
+        int parts = sum_blocks(x.rows);
+        size_t partial = (size_t)parts * (size_t)columns;
+        LS_TRY(cuda_scratch(device, &scratch_dev, 2 * partial * sizeof(double)));
+        double *partial_dev = (double *)scratch_dev;
         LS_BY_DTYPE(dy.dtype, Y, LS_BY_DTYPE(x.dtype, X, {
                         auto kernel = gain_partial_kernel<Y, X>;
-                        LS_LAUNCH(kernel, dim3(blocks_of(columns, WARP), SUM_BLOCKS), dim3(WARP, 8),
-                                  0, device->stream, partial_dev, partial_dev + partial,
-                                  (const Y *)dy.data_dev, (const X *)x.data_dev, mean_dev, rstd_dev,
-                                  x.rows, columns);
+                        LS_LAUNCH(kernel, dim3(blocks_of(columns, WARP), (unsigned)parts),
+                                  dim3(WARP, 8), 0, device->stream, partial_dev,
+                                  partial_dev + partial, (const Y *)dy.data_dev,
+                                  (const X *)x.data_dev, mean_dev, rstd_dev, x.rows, columns);
                     }));
         LS_TRY(launch_check("gain_partial"));
         LS_LAUNCH(partial_sum_kernel, blocks_of(columns, 128), 128, 0, device->stream, dgain_dev,
-                  partial_dev, columns);
+                  partial_dev, parts, columns);
         LS_LAUNCH(partial_sum_kernel, blocks_of(columns, 128), 128, 0, device->stream, dbias_dev,
-                  partial_dev + partial, columns);
+                  partial_dev + partial, parts, columns);
         LS_TRY(launch_check("partial_sum"));
     }
     LS_BY_DTYPE(dx.dtype, D, LS_BY_DTYPE(dy.dtype, Y, LS_BY_DTYPE(x.dtype, X, {
@@ -178,21 +183,21 @@ done:
 /* partial[j][c] of plain column sums, or of the rows whose index is -1; layout of work as
  * gain_partial_kernel. */
 template <typename X>
-static __global__ void column_partial_kernel(float *partial, const X *x, const int32_t *index,
+static __global__ void column_partial_kernel(double *partial, const X *x, const int32_t *index,
                                              int64_t rows, int64_t columns)
 {
-    static __shared__ float share[8][WARP];
+    static __shared__ double share[8][WARP];
     int64_t c = (int64_t)blockIdx.x * WARP + threadIdx.x;
-    float sum = 0.0F;
+    double sum = 0.0;
     if (c < columns)
-        for (int64_t row = blockIdx.y * 8 + threadIdx.y; row < rows; row += SUM_BLOCKS * 8)
+        for (int64_t row = blockIdx.y * 8 + threadIdx.y; row < rows; row += gridDim.y * 8)
             if (index == NULL || index[row] == -1)
                 sum += load(x + row * columns + c);
     share[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y != 0 || c >= columns)
         return;
-    sum = 0.0F;
+    sum = 0.0;
     for (int i = 0; i < 8; i++)
         sum += share[i][threadIdx.x];
     partial[blockIdx.y * columns + c] = sum;
@@ -202,17 +207,20 @@ ls_status column_sums(struct op_device *device, float *sums_dev, struct op_matri
                       const int32_t *index_dev)
 {
     ls_status st = LS_OK;
-    float *partial_dev = NULL;
-    LS_TRY(
-        cuda_scratch(device, &partial_dev, (size_t)SUM_BLOCKS * (size_t)x.columns * sizeof(float)));
+    float *scratch_dev = NULL;
+    int parts = sum_blocks(x.rows);
+    if (x.rows == 0)
+        return LS_OK;
+    LS_TRY(cuda_scratch(device, &scratch_dev, (size_t)parts * (size_t)x.columns * sizeof(double)));
     LS_BY_DTYPE(x.dtype, X, {
         auto kernel = column_partial_kernel<X>;
-        LS_LAUNCH(kernel, dim3(blocks_of(x.columns, WARP), SUM_BLOCKS), dim3(WARP, 8), 0,
-                  device->stream, partial_dev, (const X *)x.data_dev, index_dev, x.rows, x.columns);
+        LS_LAUNCH(kernel, dim3(blocks_of(x.columns, WARP), (unsigned)parts), dim3(WARP, 8), 0,
+                  device->stream, (double *)scratch_dev, (const X *)x.data_dev, index_dev, x.rows,
+                  x.columns);
     });
     LS_TRY(launch_check("column_partial"));
     LS_LAUNCH(partial_sum_kernel, blocks_of(x.columns, 128), 128, 0, device->stream, sums_dev,
-              partial_dev, x.columns);
+              (const double *)scratch_dev, parts, x.columns);
     LS_TRY(launch_check("partial_sum"));
 done:
     return st;

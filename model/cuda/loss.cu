@@ -3,7 +3,7 @@
 #include "model/cuda/internal.h"
 #include "model/cuda/product.h"
 
-enum { LOSS_THREADS = 256 };
+enum { LOSS_THREADS = 256 }; /* at most */
 
 /* Sum over a block of up to 1024 threads, valid in thread 0. */
 static __device__ double block_sum(double value)
@@ -64,6 +64,7 @@ ls_status loss_cuda(struct op_device *device, struct op_matrix dz, double *loss_
 {
     ls_status st = LS_OK;
     float *scratch_dev = NULL;
+    unsigned threads = LOSS_THREADS;
     size_t element = dz.dtype == OP_F32 ? 4 : 2;
     if (dz.rows != z.rows || h.rows != z.rows || rows->rows != z.rows || z.columns != h.columns ||
         dz.columns != z.columns || h.dtype != OP_F32 || exponent < 1.0)
@@ -71,15 +72,16 @@ ls_status loss_cuda(struct op_device *device, struct op_matrix dz, double *loss_
     LS_TRY(zero_cuda(device, dz.data_dev, (size_t)(dz.rows * dz.columns) * element));
     if (rows->count == 0 || rows->max_length == 0)
         return LS_OK;
+    if (z.columns < LOSS_THREADS)
+        threads = WARP * blocks_of(z.columns, WARP);
     LS_TRY(cuda_scratch(device, &scratch_dev, (size_t)z.rows * sizeof(double)));
     LS_TRY(zero_cuda(device, scratch_dev, (size_t)z.rows * sizeof(double))); /* padding rows */
     LS_BY_DTYPE(dz.dtype, D, LS_BY_DTYPE(z.dtype, Z, {
                     auto kernel = loss_kernel<D, Z>;
                     LS_LAUNCH(kernel, dim3((unsigned)rows->max_length, (unsigned)rows->count),
-                              LOSS_THREADS, 0, device->stream, (D *)dz.data_dev,
-                              (double *)scratch_dev, (const Z *)z.data_dev,
-                              (const float *)h.data_dev, rows->start_dev, rows->length_dev,
-                              z.columns, exponent, weight);
+                              threads, 0, device->stream, (D *)dz.data_dev, (double *)scratch_dev,
+                              (const Z *)z.data_dev, (const float *)h.data_dev, rows->start_dev,
+                              rows->length_dev, z.columns, exponent, weight);
                 }));
     LS_TRY(launch_check("loss"));
     LS_LAUNCH(total_kernel, 1, 1024, 0, device->stream, loss_dev, (const double *)scratch_dev,

@@ -13,6 +13,12 @@ struct product { /* row-major: c[m,n] = beta c + op(a)[m,k] op(b)[k,n] (+ bias[n
     const void *bias_dev; /* of c's dtype, or NULL */
 };
 
+/* Blocks side by side over the rows of a matrix, at most SUM_BLOCKS: partial sums of a column. */
+static inline int sum_blocks(int64_t rows)
+{
+    return rows >= 32 * SUM_BLOCKS ? SUM_BLOCKS : (int)blocks_of(rows, 32);
+}
+
 ls_status product_run(struct op_device *device, const struct product *product) LS_MUST_CHECK;
 void product_plans_free(struct op_device *device);
 

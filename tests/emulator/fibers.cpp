@@ -3,7 +3,9 @@
  *
  * A fiber runs threads of the block one after another as long as they finish without waiting, so
  * that kernels without barriers need no switch at all.  Each waiting thread keeps the fiber it
- * waits on.  AddressSanitizer is told of every switch. */
+ * waits on, and a thread that has to wait switches straight to the next one.  AddressSanitizer is
+ * not told of switches: it finds bad addresses all the same, and its calls took more time than the
+ * switches (only its search for stacks that were left behind would need them, which is off). */
 #include "tests/emulator/fibers.h"
 #include "tests/emulator/device.h"
 
@@ -11,14 +13,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <vector>
 
 #include <sys/mman.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/common_interface_defs.h>
-#endif
 
 #if !defined(__x86_64__)
 #error "the emulator's fiber switch is written for x86-64"
@@ -51,7 +50,6 @@ enum class state { ready, at_block_barrier, at_warp_operation, finished };
 struct fiber {
     char *stack;
     void *pointer;
-    void *fake_stack;
 };
 
 struct warp { /* two generations: lanes of one may still read while others write the next */
@@ -68,16 +66,16 @@ struct scheduler {
     std::vector<state> states;
     std::vector<fiber *> fiber_of; /* of a started, unfinished thread */
     std::vector<warp> warps;
+    std::vector<uint3> index_of; /* threadIdx */
     std::vector<int> order;
     size_t started; /* how many of `order` */
+    size_t place;   /* in `order`: who ran last */
     std::vector<std::unique_ptr<fiber>> fibers;
     std::vector<fiber *> idle;
     std::vector<uint64_t> shared;
     fiber *current;
     int thread; /* running */
-    void *pointer, *fake_stack;
-    const void *stack_bottom;
-    size_t stack_size;
+    void *pointer;
 };
 
 scheduler now;
@@ -94,45 +92,29 @@ std::mt19937 order_random(1);
 
 void set_thread(int thread)
 {
-    dim3 size = emulator_now.block_size;
-    unsigned t = static_cast<unsigned>(thread);
-    emulator_now.thread = {t % size.x, t / size.x % size.y, t / (size.x * size.y)};
+    emulator_now.thread = now.index_of[static_cast<size_t>(thread)];
     now.thread = thread;
 }
 
-/* From the running fiber to the scheduler, until somebody resumes the fiber. */
-void yield_to_scheduler()
+fiber *next_fiber();
+
+/* From the running fiber to whoever is next, until somebody comes back to it. */
+void yield()
 {
     fiber *self = now.current;
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(&self->fake_stack, now.stack_bottom, now.stack_size);
-#endif
-    emulator_switch_stack(&self->pointer, now.pointer);
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(self->fake_stack, &now.stack_bottom, &now.stack_size);
-#endif
-}
-
-void resume(fiber *target)
-{
-    now.current = target;
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(&now.fake_stack, target->stack, stack_bytes);
-#endif
-    emulator_switch_stack(&now.pointer, target->pointer);
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(now.fake_stack, nullptr, nullptr);
-#endif
+    fiber *next = next_fiber();
+    if (next == self)
+        return;
+    now.current = next;
+    emulator_switch_stack(&self->pointer, next != nullptr ? next->pointer : now.pointer);
 }
 
 /* What every fiber does: take the next thread that has not started, run it, and so on. */
 void fiber_main()
 {
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(nullptr, &now.stack_bottom, &now.stack_size);
-#endif
     for (;;) {
         while (now.started < now.order.size()) {
+            now.place = now.started;
             int thread = now.order[now.started++];
             now.fiber_of[static_cast<size_t>(thread)] = now.current;
             set_thread(thread);
@@ -141,7 +123,7 @@ void fiber_main()
             now.finished++;
         }
         now.idle.push_back(now.current);
-        yield_to_scheduler();
+        yield();
     }
 }
 
@@ -154,9 +136,11 @@ fiber *idle_fiber()
         if (memory == MAP_FAILED)
             complain("no memory for a fiber's stack");
         made->stack = static_cast<char *>(memory);
-        /* The first switch pops six registers and returns into fiber_main; the slot above it keeps the
-         * ABI's alignment. */
-        void **top = reinterpret_cast<void **>(made->stack + stack_bytes) - 1;
+        /* Stacks begin at different places of their pages, or they would share a few sets of the
+         * cache. The first switch pops six registers and returns into fiber_main; the slot above it
+         * keeps the ABI's alignment. */
+        size_t colour = now.fibers.size() % 61 * 1088;
+        void **top = reinterpret_cast<void **>(made->stack + stack_bytes - colour) - 1;
         *--top = reinterpret_cast<void *>(fiber_main);
         for (int i = 0; i < 6; i++)
             *--top = nullptr;
@@ -190,6 +174,43 @@ void release_block_barrier()
     choose_order();
 }
 
+/* A fiber for a thread that has not started; else that of the next thread in the order that may go
+ * on; else, all being at a barrier, the first of those behind it; null when all have finished. */
+fiber *next_fiber()
+{
+    if (now.started < now.order.size())
+        return idle_fiber();
+    if (now.finished == now.threads)
+        return nullptr;
+    size_t threads = now.order.size();
+    for (int turn = 0; turn < 2; turn++) {
+        for (size_t i = 0; i < threads; i++) {
+            now.place = now.place + 1 < threads ? now.place + 1 : 0;
+            int thread = now.order[now.place];
+            if (now.states[static_cast<size_t>(thread)] == state::ready) {
+                set_thread(thread);
+                return now.fiber_of[static_cast<size_t>(thread)];
+            }
+        }
+        release_block_barrier();
+        now.place = threads - 1;
+    }
+    complain("no thread can go on");
+}
+
+void start_threads(dim3 size)
+{
+    size_t threads = static_cast<size_t>(size.x) * size.y * size.z;
+    now.threads = static_cast<int>(threads);
+    now.index_of.clear();
+    for (unsigned z = 0; z < size.z; z++)
+        for (unsigned y = 0; y < size.y; y++)
+            for (unsigned x = 0; x < size.x; x++)
+                now.index_of.push_back({x, y, z});
+    now.order.resize(threads);
+    emulator_now.block_size = size;
+}
+
 void run_block()
 {
     size_t threads = static_cast<size_t>(now.threads);
@@ -198,26 +219,28 @@ void run_block()
     now.states.assign(threads, state::ready);
     now.fiber_of.assign(threads, nullptr);
     now.warps.assign((threads + warp_lanes - 1) / warp_lanes, warp{});
-    now.order.resize(threads);
     for (size_t t = 0; t < threads; t++)
         now.order[t] =
             static_cast<int>(order_kind == emulator_order::reverse ? threads - 1 - t : t);
     choose_order();
-    while (now.started < threads)
-        resume(idle_fiber());
-    while (now.finished < now.threads) {
-        bool progress = false;
-        for (size_t i = 0; i < threads; i++) {
-            size_t t = static_cast<size_t>(now.order[i]);
-            if (now.states[t] != state::ready)
-                continue;
-            progress = true;
-            set_thread(static_cast<int>(t));
-            resume(now.fiber_of[t]);
-        }
-        if (!progress)
-            release_block_barrier();
-    }
+    now.current = idle_fiber();
+    emulator_switch_stack(&now.pointer, now.current->pointer);
+}
+
+/* Blocks run in the order of threads too: in reverse, or with a stride that meets each block once. */
+uint64_t block_at(uint64_t i, uint64_t blocks, uint64_t stride)
+{
+    if (order_kind == emulator_order::reverse)
+        return blocks - 1 - i;
+    return order_kind == emulator_order::shuffled ? (i + 1) * stride % blocks : i;
+}
+
+uint64_t block_stride(uint64_t blocks)
+{
+    uint64_t stride = order_random() % blocks + 1;
+    while (std::gcd(stride, blocks) != 1)
+        stride++;
+    return stride;
 }
 
 void read_environment()
@@ -248,22 +271,25 @@ void emulator_run_grid(const char *name, dim3 grid, dim3 block, size_t shared_by
     read_environment();
     now.body = &body;
     now.name = name;
-    now.threads = static_cast<int>(block.x * block.y * block.z);
+    start_threads(block);
     if (now.threads < 1 || now.threads > 1024 || grid.x < 1 || grid.y < 1 || grid.z < 1 ||
-        grid.y > 65535 || grid.z > 65535 || shared_bytes > 227 * 1024)
+        grid.x > 2147483647 || grid.y > 65535 || grid.z > 65535 || block.z > 64 ||
+        shared_bytes > 227 * 1024)
         complain("launch configuration that a GPU refuses");
-    emulator_now.block_size = block;
     emulator_now.grid_size = grid;
-    for (unsigned z = 0; z < grid.z; z++)
-        for (unsigned y = 0; y < grid.y; y++)
-            for (unsigned x = 0; x < grid.x; x++) {
-                emulator_now.block = {x, y, z};
-                /* A new block finds rubbish (NaN) in its dynamic shared memory, and memory of the
-                 * exact size. */
-                now.shared.assign((shared_bytes + 7) / 8, 0xFFFFFFFFFFFFFFFFULL);
-                now.shared.shrink_to_fit();
-                run_block();
-            }
+    uint64_t blocks = static_cast<uint64_t>(grid.x) * grid.y * grid.z;
+    uint64_t stride = order_kind == emulator_order::shuffled ? block_stride(blocks) : 1;
+    for (uint64_t i = 0; i < blocks; i++) {
+        uint64_t at = block_at(i, blocks, stride);
+        emulator_now.block = {static_cast<unsigned>(at % grid.x),
+                              static_cast<unsigned>(at / grid.x % grid.y),
+                              static_cast<unsigned>(at / grid.x / grid.y)};
+        /* A new block finds rubbish (NaN) in its dynamic shared memory, and memory of the exact
+         * size. */
+        now.shared.assign((shared_bytes + 7) / 8, 0xFFFFFFFFFFFFFFFFULL);
+        now.shared.shrink_to_fit();
+        run_block();
+    }
 }
 
 void *emulator_dynamic_shared()
@@ -280,7 +306,7 @@ void emulator_block_barrier()
 {
     int self = now.thread;
     now.states[static_cast<size_t>(self)] = state::at_block_barrier;
-    yield_to_scheduler();
+    yield();
 }
 
 /* Bring a value to the warp operation under way, wait for all lanes of the mask, and return the
@@ -305,7 +331,7 @@ static unsigned join_warp(unsigned mask, uint64_t bits, bool predicate)
     w.arrived |= 1U << lane;
     if (w.arrived != mask) {
         now.states[static_cast<size_t>(self)] = state::at_warp_operation;
-        yield_to_scheduler();
+        yield();
         return generation & 1;
     }
     w.arrived = 0;

@@ -81,7 +81,8 @@ ls_status checkpoint_shard_write(struct checkpoint_shard_facts *out, const char 
                                  int64_t run_epoch) LS_MUST_CHECK;
 
 /* Commit: write manifest.json, rename the folder to its final name, move `latest`.  Rank 0, after
- * every rank's shard is durable. Errors: LS_CHECKPOINT. */
+ * every rank's shard is durable.  Errors: LS_CHECKPOINT; LS_FAILED when a newer start has taken
+ * over: these workers are of no more use. */
 ls_status checkpoint_commit(const char *folder, const struct checkpoint_state *state,
                             const struct checkpoint_shard_facts *facts, int of,
                             int64_t run_epoch) LS_MUST_CHECK;
@@ -91,10 +92,11 @@ ls_status checkpoint_commit(const char *folder, const struct checkpoint_state *s
 ls_status checkpoint_discard(const char *folder, int64_t step, int64_t run_epoch) LS_MUST_CHECK;
 
 /* Remove all but the newest `keep_last` checkpoints and the milestones (every `milestone_steps`, 0:
- * none), and partial folders of earlier saves.  Never removes the newest good one: nothing goes
- * before a newer one was read back and found good.  Rank 0, after checkpoint_commit; `run_epoch` is
- * the caller's, and an epoch that was taken over removes nothing.  Errors: LS_CHECKPOINT (training
- * goes on). */
+ * none), those that no reader takes because a newer start took over before them, and partial
+ * folders of earlier saves.  Never removes the newest good one: nothing goes before one was read
+ * back and found good that is newer or takes its place.  Rank 0, after checkpoint_commit;
+ * `run_epoch` is the caller's, and an epoch that was taken over removes nothing.  Errors:
+ * LS_CHECKPOINT (training goes on), LS_FAILED when it was taken over. */
 ls_status checkpoint_retain(const char *folder, int keep_last, int64_t milestone_steps,
                             int64_t run_epoch) LS_MUST_CHECK;
 
@@ -102,12 +104,12 @@ ls_status checkpoint_retain(const char *folder, int keep_last, int64_t milestone
  * of older epochs are refused, and what they still write beyond that step is no checkpoint for
  * readers: after a split brain nobody takes the old workers' state for the run's.
  *
- * Rank 0, once, between checkpoint_open_newest and the first step.  Errors: LS_CHECKPOINT; also
- * when a newer epoch has already taken over. */
+ * Rank 0, once, between checkpoint_open_newest and the first step.  Errors: LS_CHECKPOINT;
+ * LS_FAILED when a newer epoch has already taken over. */
 ls_status checkpoint_take_over(const char *folder, int64_t run_epoch, int64_t step) LS_MUST_CHECK;
 
-/* The newest run epoch that has taken over in `folder`, 0 when none has: the next start needs a
- * greater one.  Local.  Errors: LS_CHECKPOINT when the list of takeovers cannot be read. */
+/* The newest run epoch that has left anything in `folder`, a takeover or a save; 0 when none has:
+ * the next start needs a greater one.  Local.  Errors: LS_CHECKPOINT when it cannot be read. */
 ls_status checkpoint_last_epoch(int64_t *out, const char *folder) LS_MUST_CHECK;
 
 /* An existing checkpoint, its manifest read and checked.  Fields are owned by the handle. */
@@ -134,10 +136,10 @@ struct checkpoint_info {
 ls_status checkpoint_open(struct checkpoint **out, const char *path) LS_MUST_CHECK;
 
 /* Open the newest checkpoint under RUN/checkpoints whose manifest and shard sizes and checksums are
- * good, passing over damaged ones with a log_warn that names the damage.  Reads every byte of it:
- * rank 0 does this and broadcasts info->path, the others use checkpoint_open (checkpoint_read
- * checks what it reads).  Local.  Errors: LS_EOF when there is no checkpoint (record says so),
- * LS_CHECKPOINT when there are some and none is good. */
+ * good.  Passes over damaged ones with a log_warn that names the damage, and over those of a start
+ * that was taken over before their step.  Reads every byte of it: rank 0 does this and broadcasts
+ * info->path, the others use checkpoint_open (checkpoint_read checks what it reads).  Local.
+ * Errors: LS_EOF when there is none to take, LS_CHECKPOINT when that is so because of damage. */
 ls_status checkpoint_open_newest(struct checkpoint **out, const char *folder) LS_MUST_CHECK;
 void checkpoint_close(struct checkpoint **checkpoint);
 const struct checkpoint_info *checkpoint_info(const struct checkpoint *checkpoint);

@@ -50,32 +50,27 @@ done:
     return st;
 }
 
-/* The run epoch of the checkpoint at `path`; 0 when its manifest cannot tell. */
-static int64_t epoch_of(const char *path)
-{
-    struct checkpoint *c = NULL;
-    if (manifest_read(&c, path) != LS_OK)
-        return 0;
-    int64_t epoch = c->info.run_epoch;
-    checkpoint_close(&c);
-    return epoch;
-}
-
 /* A checkpoint of this step exists: after a rollback, or after a resume from an older one because
  * this one was damaged.  Both names stay valid at every instant: either the two folders swap names
- * in one call, or the old one is kept under a name that readers know. */
-static ls_status replace(const char *folder, const char *partial, const char *final, int64_t step)
+ * in one call, or the old one is kept under a name that readers know.  One of a newer start stays:
+ * these workers may have slept since they looked at the fence. */
+static ls_status replace(const char *folder, const char *partial, const char *final, int64_t step,
+                         int64_t run_epoch)
 {
     ls_status st = LS_OK;
     char *aside = NULL;
+    int64_t theirs = manifest_epoch(final);
+    if (theirs > run_epoch) {
+        st = fence_refuse(folder, theirs, run_epoch);
+        goto done;
+    }
     if (fault_point("rename") == 0 &&
         renameat2(AT_FDCWD, partial, AT_FDCWD, final, RENAME_EXCHANGE) == 0) {
         LS_TRY(files_sync(folder));
         LS_TRY(files_remove(partial));
         goto done;
     }
-    LS_TRY(layout_folder(&aside, folder,
-                         (struct layout_name){LAYOUT_REPLACED, step, epoch_of(final)}));
+    LS_TRY(layout_folder(&aside, folder, (struct layout_name){LAYOUT_REPLACED, step, theirs}));
     LS_TRY(files_remove(aside));
     LS_TRY(files_rename(final, aside));
     LS_TRY(files_rename(partial, final));
@@ -121,8 +116,9 @@ ls_status checkpoint_commit(const char *folder, const struct checkpoint_state *s
     LS_TRY(layout_folder(&final, folder, (struct layout_name){.step = state->step}));
     LS_TRY(check_shards(partial, facts, of));
     LS_TRY(write_manifest(partial, state, facts, of, run_epoch));
+    LS_TRY(fence_check(folder, run_epoch)); /* what came between was slow */
     if (files_exists(final))
-        LS_TRY(replace(folder, partial, final, state->step));
+        LS_TRY(replace(folder, partial, final, state->step, run_epoch));
     else
         LS_TRY(files_rename(partial, final));
     LS_TRY(move_latest(folder, state->step));

@@ -79,14 +79,19 @@ int64_t fence_superseded(const struct fence *fence, int64_t run_epoch, int64_t s
     return -1;
 }
 
+ls_status fence_refuse(const char *folder, int64_t newer, int64_t run_epoch)
+{
+    return LS_FAIL(LS_FAILED,
+                   "%s: start %" PRId64 " of the run has taken over from start %" PRId64
+                   ": these workers may not write here any more",
+                   folder, newer, run_epoch);
+}
+
 static ls_status check_newest(const struct fence *fence, const char *folder, int64_t run_epoch)
 {
     for (int i = 0; i < fence->count; i++)
         if (fence->takeovers[i].run_epoch > run_epoch)
-            return LS_FAIL(LS_CHECKPOINT,
-                           "%s: start %" PRId64 " of the run has taken over from start %" PRId64
-                           ": these workers may not write here any more",
-                           folder, fence->takeovers[i].run_epoch, run_epoch);
+            return fence_refuse(folder, fence->takeovers[i].run_epoch, run_epoch);
     return LS_OK;
 }
 
@@ -99,20 +104,6 @@ ls_status fence_check(const char *folder, int64_t run_epoch)
     st = check_newest(&fence, folder, run_epoch);
     fence_close(&fence);
     return st;
-}
-
-ls_status checkpoint_last_epoch(int64_t *out, const char *folder)
-{
-    struct fence fence;
-    ls_status st = fence_open(&fence, folder);
-    if (st != LS_OK)
-        return layout_failure(st);
-    *out = 0;
-    for (int i = 0; i < fence.count; i++)
-        if (fence.takeovers[i].run_epoch > *out)
-            *out = fence.takeovers[i].run_epoch;
-    fence_close(&fence);
-    return LS_OK;
 }
 
 static bool append(cJSON *list, int64_t run_epoch, int64_t step)

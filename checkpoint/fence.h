@@ -25,7 +25,11 @@ void fence_close(struct fence *fence);
  * step.  Returns that epoch, or -1.  Local. */
 int64_t fence_superseded(const struct fence *fence, int64_t run_epoch, int64_t step);
 
-/* LS_OK when no epoch newer than `run_epoch` has taken over.  Local.  Errors: LS_CHECKPOINT. */
+/* LS_OK when no epoch newer than `run_epoch` has taken over.  Local.  Errors: LS_FAILED when one
+ * has (fence_refuse); LS_CHECKPOINT, LS_IO when the list cannot be read. */
 ls_status fence_check(const char *folder, int64_t run_epoch) LS_MUST_CHECK;
+
+/* The failure of workers of `run_epoch` that `newer` has taken over from: LS_FAILED.  Local. */
+ls_status fence_refuse(const char *folder, int64_t newer, int64_t run_epoch) LS_MUST_CHECK;
 
 #endif

@@ -29,4 +29,8 @@ ls_status manifest_write(const char *folder, const struct checkpoint_state *stat
  * Errors: LS_CHECKPOINT naming what is missing or damaged. */
 ls_status manifest_read(struct checkpoint **out, const char *folder) LS_MUST_CHECK;
 
+/* The run epoch that the checkpoint FOLDER was written by; 0 when its manifest cannot tell.  Local.
+ */
+int64_t manifest_epoch(const char *folder);
+
 #endif

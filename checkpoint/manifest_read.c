@@ -311,6 +311,16 @@ done:
     return layout_failure(st);
 }
 
+int64_t manifest_epoch(const char *folder)
+{
+    struct checkpoint *c = NULL;
+    if (manifest_read(&c, folder) != LS_OK)
+        return 0;
+    int64_t epoch = c->info.run_epoch;
+    checkpoint_close(&c);
+    return epoch;
+}
+
 void checkpoint_close(struct checkpoint **checkpoint)
 {
     struct checkpoint *c = *checkpoint;

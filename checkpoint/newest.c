@@ -127,16 +127,17 @@ done:
     return layout_failure(st);
 }
 
-/* Remove a checkpoint: first it loses its name, so that a crash leaves no half checkpoint. */
-static ls_status remove_checkpoint(const char *folder, struct layout_name name, int64_t run_epoch)
+/* Remove a checkpoint: first it loses its name, so that a crash leaves no half checkpoint.  It gets
+ * that of a save of its own start, since one of this start at that step may be under way. */
+static ls_status remove_checkpoint(const char *folder, struct layout_name name)
 {
     ls_status st = LS_OK;
     char *path = NULL;
     char *dying = NULL;
     LS_TRY(layout_folder(&path, folder, name));
-    LS_TRY(
-        layout_folder(&dying, folder, (struct layout_name){LAYOUT_PARTIAL, name.step, run_epoch}));
     if (name.kind == LAYOUT_COMMITTED) {
+        LS_TRY(layout_folder(
+            &dying, folder, (struct layout_name){LAYOUT_PARTIAL, name.step, manifest_epoch(path)}));
         LS_TRY(files_remove(dying));
         LS_TRY(files_rename(path, dying));
         LS_TRY(files_remove(dying));
@@ -147,6 +148,20 @@ done:
     free(path);
     free(dying);
     return st;
+}
+
+/* Whether an entry was overtaken, so that no reader takes it. */
+static bool is_dead(const struct fence *fence, const char *folder, struct layout_name name)
+{
+    char *path = NULL;
+    if (name.kind == LAYOUT_PARTIAL || layout_folder(&path, folder, name) != LS_OK)
+        return false;
+    struct checkpoint *c = NULL;
+    bool dead = manifest_read(&c, path) == LS_OK &&
+                fence_superseded(fence, c->info.run_epoch, name.step) >= 0;
+    checkpoint_close(&c);
+    free(path);
+    return dead;
 }
 
 /* Index of the newest checkpoint that reads back whole; listing->count when there is none. */
@@ -176,18 +191,20 @@ static ls_status retain(const char *folder, const struct listing *listing,
     int64_t newest = -1;
     for (int i = 0; i < listing->count; i++) {
         struct layout_name name = listing->entries[i];
-        if (name.kind == LAYOUT_COMMITTED && newest < 0)
+        bool dead = is_dead(fence, folder, name);
+        bool counts = name.kind == LAYOUT_COMMITTED && !dead;
+        if (counts && newest < 0)
             newest = name.step;
         bool milestone = milestone_steps > 0 && name.step % milestone_steps == 0;
-        if (name.kind == LAYOUT_COMMITTED && (kept++ < keep_last || milestone))
+        if (counts && (kept++ < keep_last || milestone))
             continue;
         /* Another rank may already write its shard of the next save. */
         if (name.kind == LAYOUT_PARTIAL && name.run_epoch >= run_epoch && name.step > newest)
             continue;
         if (name.kind != LAYOUT_PARTIAL && good < 0)
             good = newest_good(listing, fence, folder);
-        if (name.kind == LAYOUT_PARTIAL || i > good)
-            LS_TRY(remove_checkpoint(folder, name, run_epoch));
+        if (name.kind == LAYOUT_PARTIAL || i > good || (dead && good < listing->count))
+            LS_TRY(remove_checkpoint(folder, name));
     }
 done:
     return st;
@@ -207,5 +224,33 @@ ls_status checkpoint_retain(const char *folder, int keep_last, int64_t milestone
 done:
     fence_close(&fence);
     free(listing.entries);
+    return layout_failure(st);
+}
+
+ls_status checkpoint_last_epoch(int64_t *out, const char *folder)
+{
+    ls_status st = LS_OK;
+    struct listing listing = {0};
+    struct fence fence = {0};
+    char *path = NULL;
+    *out = 0;
+    LS_TRY(fence_open(&fence, folder));
+    for (int i = 0; i < fence.count; i++)
+        if (fence.takeovers[i].run_epoch > *out)
+            *out = fence.takeovers[i].run_epoch;
+    LS_TRY(listing_open(&listing, folder));
+    for (int i = 0; i < listing.count; i++) {
+        free(path);
+        path = NULL;
+        LS_TRY(layout_folder(&path, folder, listing.entries[i]));
+        int64_t epoch = listing.entries[i].kind == LAYOUT_PARTIAL ? listing.entries[i].run_epoch
+                                                                  : manifest_epoch(path);
+        if (epoch > *out)
+            *out = epoch;
+    }
+done:
+    fence_close(&fence);
+    free(listing.entries);
+    free(path);
     return layout_failure(st);
 }

@@ -364,8 +364,10 @@ void saver_commit(struct saver *saver, const struct checkpoint_shard_facts *fact
 ls_status saver_failure(const struct saver *saver)
 {
     const struct generation *generation = oldest_of(saver);
-    return generation->progress == SAVER_FAILED ? status_adopt(LS_CHECKPOINT, generation->text)
-                                                : LS_OK;
+    if (generation->progress != SAVER_FAILED)
+        return LS_OK;
+    return status_adopt(generation->status == LS_FAILED ? LS_FAILED : LS_CHECKPOINT,
+                        generation->text);
 }
 
 void saver_finish(struct saver *saver, bool discard_it)

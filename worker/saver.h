@@ -77,7 +77,8 @@ ls_status saver_wait(struct saver *saver, double timeout_s) LS_MUST_CHECK;
  * Local. */
 void saver_commit(struct saver *saver, const struct checkpoint_shard_facts *facts);
 
-/* The failure of the oldest as this thread's record; LS_OK when it did not fail.  Local. */
+/* The failure of the oldest as this thread's record, LS_CHECKPOINT, or LS_FAILED when a newer start
+ * of the run has taken over; LS_OK when it did not fail.  Local. */
 ls_status saver_failure(const struct saver *saver) LS_MUST_CHECK;
 
 /* The oldest is over: its generation is free again.  With `discard` the writer removes what it left

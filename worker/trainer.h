@@ -122,7 +122,8 @@ bool trainer_save_due(const struct trainer *trainer);
 ls_status trainer_save_begin(struct trainer *trainer) LS_MUST_CHECK;
 
 /* Take the saves under way further, `progress` being the largest of all ranks' votes.  Collective.
- * Errors: LS_CHECKPOINT after `max_failed_saves` failures in a row; LS_COMM, LS_TIMEOUT. */
+ * Errors: LS_CHECKPOINT after `max_failed_saves` failures in a row; LS_FAILED when a newer start of
+ * the run has taken over; LS_COMM, LS_TIMEOUT. */
 ls_status trainer_save_follow(struct trainer *trainer, enum saver_progress progress) LS_MUST_CHECK;
 
 /* Write a checkpoint of the current step and wait until it is durable and committed, and those

@@ -336,16 +336,75 @@ static void old_workers_cannot_write_into_a_run_that_was_taken_over(void **unuse
     support_state_open(&state, 30);
     state.state.parameters = state.parameters;
     assert_good(checkpoint_shard_write(&facts, folder, &state.state, 0, 1, 1));
-    assert_int_equal(checkpoint_commit(folder, &state.state, &facts, 1, 1), LS_CHECKPOINT);
+    assert_int_equal(checkpoint_commit(folder, &state.state, &facts, 1, 1), LS_FAILED);
     assert_non_null(strstr(status_message(), "taken over"));
-    assert_int_equal(checkpoint_retain(folder, 1, 0, 1), LS_CHECKPOINT);
-    assert_int_equal(checkpoint_take_over(folder, 1, 20), LS_CHECKPOINT);
+    assert_int_equal(checkpoint_retain(folder, 1, 0, 1), LS_FAILED);
+    assert_int_equal(checkpoint_take_over(folder, 1, 20), LS_FAILED);
     assert_int_equal(newest_step(folder), 10);
     /* Start 2's own save of step 20 takes the place of the one that does not count. */
     save_step(folder, 20, 2, 2);
     assert_int_equal(newest_step(folder), 20);
     assert_good(checkpoint_take_over(folder, 3, 20));
     assert_int_equal(newest_step(folder), 20);
+    support_state_close(&state);
+    support_folder_remove(folder);
+}
+
+static bool exists(const char *folder, const char *name)
+{
+    char *path = NULL;
+    assert_good(core_format(&path, "%s/%s", folder, name));
+    bool there = files_exists(path);
+    free(path);
+    return there;
+}
+
+/* Old workers that slept between their look at the fence and the rename. */
+static void a_newer_starts_checkpoint_is_not_replaced(void **unused)
+{
+    (void)unused;
+    char *folder = support_folder_quick();
+    struct support_state state;
+    struct checkpoint_shard_facts facts;
+    struct checkpoint *c = NULL;
+    save_step(folder, 20, 1, 2);
+    support_state_open(&state, 20);
+    state.state.parameters = state.parameters;
+    state.state.skipped = state.skipped;
+    assert_good(checkpoint_shard_write(&facts, folder, &state.state, 0, 1, 1));
+    assert_int_equal(checkpoint_commit(folder, &state.state, &facts, 1, 1), LS_FAILED);
+    assert_non_null(strstr(status_message(), "start 2 of the run has taken over from start 1"));
+    assert_good(checkpoint_open_newest(&c, folder));
+    assert_int_equal(checkpoint_info(c)->run_epoch, 2);
+    checkpoint_close(&c);
+    support_state_close(&state);
+    support_folder_remove(folder);
+}
+
+static void what_was_overtaken_goes_and_does_not_count_as_kept(void **unused)
+{
+    (void)unused;
+    char *folder = support_folder_quick();
+    struct support_state state;
+    struct checkpoint_shard_facts facts;
+    for (int step = 10; step <= 50; step += 10)
+        save_step(folder, step, 1, 1);
+    /* Start 2 goes on from step 20.  It has saved step 30, and another rank is writing its shard of
+     * step 40 when rank 0 clears away. */
+    assert_good(checkpoint_take_over(folder, 2, 20));
+    save_step(folder, 30, 2, 2);
+    support_state_open(&state, 40);
+    state.state.parameters = state.parameters;
+    state.state.skipped = state.skipped;
+    assert_good(checkpoint_shard_write(&facts, folder, &state.state, 0, 1, 2));
+    assert_good(checkpoint_retain(folder, 2, 0, 2));
+    assert_false(exists(folder, "step-000000050"));
+    assert_false(exists(folder, "step-000000040"));
+    assert_true(exists(folder, "step-000000030"));
+    assert_true(exists(folder, "step-000000020"));
+    assert_false(exists(folder, "step-000000010"));
+    assert_good(checkpoint_commit(folder, &state.state, &facts, 1, 2));
+    assert_int_equal(newest_step(folder), 40);
     support_state_close(&state);
     support_folder_remove(folder);
 }
@@ -384,6 +443,8 @@ int main(void)
         cmocka_unit_test(a_failure_at_any_point_leaves_a_good_checkpoint),
         cmocka_unit_test(retention_keeps_newest_milestones_and_a_good_one),
         cmocka_unit_test(old_workers_cannot_write_into_a_run_that_was_taken_over),
+        cmocka_unit_test(a_newer_starts_checkpoint_is_not_replaced),
+        cmocka_unit_test(what_was_overtaken_goes_and_does_not_count_as_kept),
         cmocka_unit_test(wrong_ranges_are_refused),
     };
     log_open(-1, LOG_LEVEL_ERROR);

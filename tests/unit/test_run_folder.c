@@ -155,6 +155,12 @@ static void a_run_that_was_copied_without_its_count_gets_a_newer_epoch(void **un
     assert_good(checkpoint_take_over(checkpoints, epoch, 120));
     assert_good(run_folder_next_epoch(&epoch, folder));
     assert_int_equal(epoch, 9);
+    struct support_state saved; /* by a start that nobody took over from */
+    support_state_open_small(&saved, 130);
+    assert_good(support_save(checkpoints, &saved, 1, 20));
+    support_state_close(&saved);
+    assert_good(run_folder_next_epoch(&epoch, folder));
+    assert_int_equal(epoch, 21);
     write_text(checkpoints, "takeovers.json", "{");
     assert_int_equal(run_folder_next_epoch(&epoch, folder), LS_CHECKPOINT);
     assert_non_null(strstr(status_message(), "takeovers.json"));

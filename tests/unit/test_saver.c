@@ -183,6 +183,19 @@ static void a_failed_commit_is_told(void **state)
 }
 
 /* A file system that hangs: a FIFO that nobody reads stands where the shard is to be created. */
+static void workers_that_were_taken_over_from_are_told_apart(void **state)
+{
+    struct fixture *f = *state;
+    stage(f->saver, 3);
+    assert_int_equal(wait_for(f->saver), SAVER_WRITTEN);
+    assert_int_equal(checkpoint_take_over(f->folder, 2, -1), LS_OK);
+    saver_commit(f->saver, saver_facts(f->saver));
+    assert_int_equal(wait_for(f->saver), SAVER_FAILED);
+    assert_int_equal(saver_failure(f->saver), LS_FAILED);
+    assert_non_null(strstr(status_message(), "start 2 of the run has taken over"));
+    saver_finish(f->saver, true);
+}
+
 static void a_hung_disk_holds_nobody(void **state)
 {
     struct fixture *f = *state;
@@ -217,6 +230,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failure_is_told_and_leaves_nothing_behind, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_failed_commit_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(workers_that_were_taken_over_from_are_told_apart, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_hung_disk_holds_nobody, set_up, tear_down),
     };
     (void)signal(SIGPIPE, SIG_IGN);

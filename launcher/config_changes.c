@@ -3,6 +3,7 @@
  * are compared by key. */
 #include "launcher/config_changes.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,13 +11,14 @@
 
 #include "core/files.h"
 
-enum { KEY_BYTES = 128 };
+enum { KEY_BYTES = 128, NUMBER_BYTES = 24 };
 
 struct entry {
     char key[KEY_BYTES];
-    const char *value; /* in the text, up to the line's end */
+    const char *value; /* in the text, up to the line's end, or `number` */
     int length;
     bool matched;
+    char number[NUMBER_BYTES];
 };
 struct entries {
     struct entry *list;
@@ -118,6 +120,30 @@ static struct entry *find(const struct entries *entries, const char *key)
     return NULL;
 }
 
+/* The dump writes a length given in steps as one epoch of that many, and the warm-up as a share of
+ * it: they are told in steps again, so that one change is not two, in words that nobody wrote. */
+static void tell_in_steps(const struct entries *entries)
+{
+    struct entry *ipe = find(entries, "optimization.ipe");
+    struct entry *warmup = find(entries, "optimization.warmup");
+    if (ipe != NULL && warmup != NULL) {
+        double steps = strtod(warmup->value, NULL) * strtod(ipe->value, NULL);
+        (void)snprintf(warmup->number, NUMBER_BYTES, "%" PRId64, (int64_t)steps);
+        (void)snprintf(warmup->key, KEY_BYTES, "optimization.warmup_steps");
+        warmup->value = warmup->number;
+        warmup->length = (int)strlen(warmup->number);
+    }
+    if (ipe != NULL)
+        (void)snprintf(ipe->key, KEY_BYTES, "optimization.steps");
+}
+
+static bool is_one_epoch(const struct entries *entries)
+{
+    const struct entry *epochs = find(entries, "optimization.epochs");
+    return epochs != NULL && epochs->length == 1 && epochs->value[0] == '1' &&
+           find(entries, "optimization.steps") == NULL;
+}
+
 static bool same_value(const struct entry *a, const struct entry *b)
 {
     return a->length == b->length && strncmp(a->value, b->value, (size_t)a->length) == 0;
@@ -160,6 +186,10 @@ ls_status config_changes(char **out, const char *before, const char *after, cons
     LS_TRY(core_format(&changes, "%s", ""));
     LS_TRY(read_entries(&old, before));
     LS_TRY(read_entries(&new, after));
+    if (is_one_epoch(&old) && is_one_epoch(&new)) {
+        tell_in_steps(&old);
+        tell_in_steps(&new);
+    }
     for (int i = 0; i < new.count; i++) {
         struct entry *was = find(&old, new.list[i].key);
         if (was != NULL)

@@ -294,6 +294,34 @@ static void changes_of_a_config_are_named(void **unused)
     }
 }
 
+static void a_changed_length_is_told_in_the_words_it_was_given_in(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *before, *after, *changes;
+    } cases[] = {
+        {"  epochs: 1\n  ipe: 30\n  warmup: 0.3333333333333333\n",
+         "  epochs: 1\n  ipe: 32\n  warmup: 0.3125\n", "optimization.steps 30 -> 32"},
+        {"  epochs: 1\n  ipe: 30\n  warmup: 0.0\n", "  epochs: 1\n  ipe: 30\n  warmup: 0.1\n",
+         "optimization.warmup_steps 0 -> 3"},
+        {"  epochs: 2\n  ipe: 30\n  warmup: 1.0\n", "  epochs: 2\n  ipe: 32\n  warmup: 0.5\n",
+         "optimization.ipe 30 -> 32, optimization.warmup 1.0 -> 0.5"},
+        {"  epochs: 1\n  ipe: 30\n", "  epochs: 3\n  ipe: 30\n", "optimization.epochs 1 -> 3"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *old = NULL;
+        char *new = NULL;
+        char *changes = NULL;
+        assert_good(core_format(&old, "optimization:\n%s", cases[i].before));
+        assert_good(core_format(&new, "optimization:\n%s", cases[i].after));
+        assert_good(config_changes(&changes, old, new, "RUN"));
+        assert_string_equal(changes, cases[i].changes);
+        free(old);
+        free(new);
+        free(changes);
+    }
+}
+
 static void changes_that_weights_cannot_follow_are_refused(void **unused)
 {
     (void)unused;
@@ -315,6 +343,7 @@ int main(void)
         cmocka_unit_test(an_old_run_is_moved_aside_whole),
         cmocka_unit_test(the_cause_of_an_end_is_not_its_consequence),
         cmocka_unit_test(changes_of_a_config_are_named),
+        cmocka_unit_test(a_changed_length_is_told_in_the_words_it_was_given_in),
         cmocka_unit_test(changes_that_weights_cannot_follow_are_refused),
     };
     log_open(-1, LOG_LEVEL_ERROR);

@@ -9,10 +9,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/fault.h"
+
+enum { LARGE_PAGE_BYTES = 2 << 20 };
+
+void core_advise_large_pages(void *memory, size_t bytes)
+{
+    if (bytes < (size_t)2 * LARGE_PAGE_BYTES)
+        return;
+    size_t skipped = (LARGE_PAGE_BYTES - (uintptr_t)memory % LARGE_PAGE_BYTES) % LARGE_PAGE_BYTES;
+    size_t whole = (bytes - skipped) / LARGE_PAGE_BYTES * LARGE_PAGE_BYTES;
+    (void)madvise((char *)memory + skipped, whole, MADV_HUGEPAGE);
+}
 
 ls_status core_alloc_bytes(void **out, size_t count, size_t bytes)
 {

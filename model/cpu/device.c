@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sys/mman.h>
+#include "core/files.h"
 
-enum { PAGE_BYTES = 4096, LARGE_PAGE_BYTES = 2 << 20 };
+enum { PAGE_BYTES = 4096 };
 
 static size_t round_up(size_t bytes, size_t unit)
 {
@@ -61,17 +61,6 @@ bool op_cpu_has_fast_bf16(const struct op_device *device)
 
 /* calloc leaves large memory to the system's zero pages: an arena that is laid out for the longest
  * masks takes up only what shorter ones touch.  The address that it gave lies before ours. */
-/* Large pages take 2 to 10 % off passes that are bound by memory (measured); where the system has
- * none the hint does nothing. */
-static void advise_large_pages(char *memory, size_t bytes)
-{
-    if (bytes < (size_t)2 * LARGE_PAGE_BYTES)
-        return;
-    size_t skipped = (LARGE_PAGE_BYTES - (uintptr_t)memory % LARGE_PAGE_BYTES) % LARGE_PAGE_BYTES;
-    size_t whole = (bytes - skipped) / LARGE_PAGE_BYTES * LARGE_PAGE_BYTES;
-    (void)madvise(memory + skipped, whole, MADV_HUGEPAGE);
-}
-
 ls_status allocate_cpu(struct op_device *device, void **out_dev, size_t bytes)
 {
     (void)device;
@@ -82,7 +71,7 @@ ls_status allocate_cpu(struct op_device *device, void **out_dev, size_t bytes)
     const uintptr_t first = (uintptr_t)raw + sizeof(void *);
     char *memory = raw + sizeof(void *) + (CPU_ALIGNMENT - first % CPU_ALIGNMENT) % CPU_ALIGNMENT;
     memcpy(memory - sizeof(void *), &raw, sizeof raw);
-    advise_large_pages(memory, bytes);
+    core_advise_large_pages(memory, bytes);
     *out_dev = memory;
     return LS_OK;
 }

@@ -86,9 +86,10 @@ void job_file_write(const char *run, struct job_file *job, const char *state, co
     /* The caller may be on its way to report a failure. */
     (void)snprintf(kept, sizeof kept, "%s", status_message());
     clock_utc_text(since);
-    (void)snprintf(job->since, sizeof job->since, "%s", since);
-    if (state != job->state)
+    if (strcmp(state, job->state) != 0) {
+        (void)snprintf(job->since, sizeof job->since, "%s", since);
         (void)snprintf(job->state, sizeof job->state, "%s", state);
+    }
     if (message != job->message)
         (void)snprintf(job->message, sizeof job->message, "%s", message);
     if (!add_all(json, job) || (text = cJSON_Print(json)) == NULL) {

@@ -30,7 +30,8 @@ struct job_file {
 /* Read it; false where there is none that can be read.  Local. */
 bool job_file_read(struct job_file *out, const char *run);
 
-/* Write it with `state` and the time.  A failure is a warning: the run does not need it.  Local. */
+/* Write it with `state`, and the time where that is another one.  A failure is a warning: the run
+ * does not need it.  Local. */
 void job_file_write(const char *run, struct job_file *job, const char *state, const char *message);
 
 /* RUN/cancel: asked for by `lockstep cancel`, so that a stopped job is not put back into SLURM's

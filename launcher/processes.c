@@ -106,6 +106,9 @@ static void set_environment(int thread_count)
     set("OMPI_ALLOW_RUN_AS_ROOT", "1", false);
     set("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", false);
     set("OMPI_MCA_mpi_yield_when_idle", "1", false);
+    /* A step that was lost with its node may count as running for long; the next one must not wait
+     * for its cores.  For srun, which also starts mpirun's daemons. */
+    set("SLURM_OVERLAP", "1", false);
     /* mpirun refuses to start without a remote shell, which one machine does not need. */
     if (search_path(&ssh, "ssh") == LS_OK && search_path(&rsh, "rsh") == LS_OK && ssh == NULL &&
         rsh == NULL)

@@ -27,6 +27,7 @@ struct relay {
     char error[RELAY_NOTICE_BYTES];
     struct relay_loss loss;
     double save_s;
+    bool heard;
 };
 
 ls_status relay_open(struct relay **out, const char *log, bool bar)
@@ -132,6 +133,22 @@ static bool is_chatter(const char *line)
     return found;
 }
 
+/* "srun: error: node3: task 2: Killed"; of several ("tasks 0-2: ...") the others follow the first.
+ */
+static void read_srun_loss(struct relay *relay, const char *line)
+{
+    struct relay_loss loss = {.rank = -1};
+    char word[64] = "";
+    if (relay->loss.node[0] != '\0' ||
+        sscanf(line, "srun: error: %127[^:]: task %d: %63[^(\n]", loss.node, &loss.rank, word) != 3)
+        return;
+    for (int number = 1; number < 32 && loss.signal == 0; number++)
+        if (strncmp(word, strsignal(number), strlen(strsignal(number))) == 0)
+            loss.signal = number;
+    if (loss.signal != 0)
+        relay->loss = loss;
+}
+
 static void read_save(struct relay *relay, const char *line)
 {
     const char *at = strstr(line, " checkpoint saved seconds=");
@@ -171,8 +188,11 @@ static void take_line(struct relay *relay)
             append_words(relay->error, sizeof relay->error, line);
         return;
     }
+    relay->heard = relay->heard || (ours && strstr(line, " rank=0 ") != NULL);
     if (ours)
         read_save(relay, line);
+    else
+        read_srun_loss(relay, line);
     line[length] = '\n';
     relay_make_room(relay);
     write_line(STDERR_FILENO, line, length + 1);
@@ -194,6 +214,11 @@ void relay_finish(struct relay *relay)
         take_line(relay);
     if (relay->in_frame)
         end_frame(relay);
+}
+
+bool relay_heard(const struct relay *relay)
+{
+    return relay->heard;
 }
 
 double relay_save_s(const struct relay *relay)

@@ -30,6 +30,9 @@ void relay_take(struct relay *relay, const char *bytes, size_t count);
 /* Clear the bar's line for a line of the launcher's own; nothing where there is no bar.  Local. */
 void relay_make_room(const struct relay *relay);
 
+/* Whether rank 0 has logged anything: the workers have found each other.  Local. */
+bool relay_heard(const struct relay *relay);
+
 /* Seconds that the newest save took, as rank 0 has logged it; 0: none yet.  Local. */
 double relay_save_s(const struct relay *relay);
 

@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "launcher/ask.h"
 #include "launcher/progress.h"
+#include "launcher/queue.h"
 #include "launcher/restart_policy.h"
 #include "launcher/segments.h"
 #include "launcher/stop_signals.h"
@@ -89,6 +90,24 @@ static ls_status run_starts(struct restart_job *job, struct restart_policy *poli
     }
 }
 
+/* Whether the job's end is ours to decide: it still runs, or its time is over.  Else somebody has
+ * cancelled it, or SLURM has put it back itself. */
+static bool leaves_it_to_us(const struct restart_job *job)
+{
+    struct queue_job queue;
+    if (queue_read(&queue, job->start.file->job) != LS_OK) {
+        log_warn("slurm cannot_be_asked reason=\"%s\"", status_message());
+        status_clear();
+        return true;
+    }
+    bool over = job->time_is_over_s > 0 && clock_now_s() > job->time_is_over_s;
+    if (strcmp(queue.state, "RUNNING") == 0 || over)
+        return true;
+    log_info("not_requeued job=%s reason=\"SLURM ends it itself: %s\"", job->start.file->job,
+             queue.state);
+    return false;
+}
+
 /* Whether the job goes back into SLURM's queue: it was asked to stop (its time is over, or another
  * job needs the nodes), or its nodes fail it.  The latter not for ever: only max_restarts times in
  * a row without a new checkpoint. */
@@ -99,7 +118,7 @@ static bool wants_requeue(const struct restart_job *job, ls_status st)
     if (!job->requeue || file->job[0] == '\0' || job_file_cancelled(run) || stop_hurried())
         return false;
     if (st == LS_STOP)
-        return stop_asked();
+        return stop_asked() && leaves_it_to_us(job);
     if (!curable(st))
         return false;
     int64_t saved = progress_saved_step(run);

@@ -10,6 +10,7 @@ struct restart_job {
     int workers_least;          /* 0: all */
     int max_restarts;           /* within any restart_window_s */
     double restart_window_s;
+    double time_is_over_s; /* core/clock.h's time at which the SLURM job's is over; 0: unknown */
     bool requeue; /* in a SLURM job: put the job back into the queue when SLURM ends it early */
 };
 

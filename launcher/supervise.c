@@ -27,7 +27,7 @@
 #include "launcher/segments.h"
 #include "launcher/stop_signals.h"
 
-enum { KILL_AFTER_S = 3, LOST_A_DAEMON = 205, ENDED_BY_SIGNAL = 128 };
+enum { KILL_AFTER_S = 3, START_GRACE_S = 10, LOST_A_DAEMON = 205, ENDED_BY_SIGNAL = 128 };
 
 /* One mpirun and what is known of it. */
 struct attempt {
@@ -36,10 +36,12 @@ struct attempt {
     pid_t mpirun;
     int errors; /* our end of its stderr */
     struct relay *relay;
-    bool warned;      /* that saves are too slow for SLURM's warning */
-    bool told;        /* the wish to stop was passed on */
-    double told_at;   /* when the last one was */
-    double killed_at; /* when it was told to end at once; 0: not */
+    bool warned;    /* that saves are too slow for SLURM's warning */
+    bool told;      /* the wish to stop was passed on */
+    double told_at; /* when the last one was */
+    double started_at;
+    double given_up_at; /* when it was ended because no worker came up; 0: not */
+    double killed_at;   /* when it was told to end at once; 0: not */
     bool ended;
     int wait_status;
 };
@@ -96,7 +98,7 @@ static void pass_stop_on(struct attempt *attempt)
         /* Told again every second: one that comes before the workers listen is lost. */
         if (!attempt->told) {
             relay_make_room(attempt->relay);
-            log_info("stopping when=end_of_step again=stops_at_once");
+            log_info("stopping when=end_of_step");
             job_file_write(run_folder_path(attempt->job->folder), attempt->job->file, "stopping",
                            "");
         }
@@ -129,6 +131,22 @@ static void note_save(struct attempt *attempt)
     }
 }
 
+/* Workers that are there have a deadline of their own for finding each other, and say who is
+ * missing.  This one is for those that never came up: a node that does not answer, say. */
+static void check_start(struct attempt *attempt)
+{
+    double now = clock_now_s();
+    if (attempt->killed_at > 0 || attempt->given_up_at > 0 || relay_heard(attempt->relay)) {
+        if (attempt->given_up_at > 0 && now - attempt->given_up_at > KILL_AFTER_S)
+            (void)kill(attempt->mpirun, SIGKILL);
+        return;
+    }
+    if (now - attempt->started_at < attempt->job->start_timeout_s + START_GRACE_S)
+        return;
+    attempt->given_up_at = now;
+    (void)kill(attempt->mpirun, SIGINT);
+}
+
 static void watch(struct attempt *attempt)
 {
     while (!attempt->ended) {
@@ -137,6 +155,7 @@ static void watch(struct attempt *attempt)
         if (attempt->errors >= 0)
             read_errors(attempt);
         note_save(attempt);
+        check_start(attempt);
         int status = 0;
         if (waitpid(attempt->mpirun, &status, WNOHANG) == attempt->mpirun) {
             attempt->ended = true;
@@ -172,6 +191,7 @@ static ls_status start(struct attempt *attempt)
     LS_TRY(relay_open(&attempt->relay, log, job->bar));
     struct processes_start process = {
         .words = words, .threads = job->threads, .stop_signal = starter_stop_signal(job->starter)};
+    attempt->started_at = clock_now_s();
     LS_TRY(processes_start(&attempt->mpirun, &attempt->errors, &process));
     log_info("workers_started run=%s start=%" PRId64 " workers=%d threads=%d by=%s", run,
              attempt->run_epoch, job->workers, job->threads,
@@ -195,6 +215,10 @@ static ls_status explain(const struct attempt *attempt)
     if (attempt->killed_at > 0)
         return LS_FAIL(LS_FAILED, "stopped at once by a second signal; the run goes on from its "
                                   "newest checkpoint when it is started again");
+    if (attempt->given_up_at > 0)
+        return LS_FAIL(LS_TIMEOUT, "no worker has come up within %.0f s of %s's start%s%s",
+                       attempt->given_up_at - attempt->started_at, name,
+                       notice[0] != '\0' ? ": " : "", notice);
     if (loss->rank >= 0)
         return LS_FAIL(LS_COMM, "rank %d on node %s was ended by signal %d (%s)%s", loss->rank,
                        loss->node, loss->signal, strsignal(loss->signal),

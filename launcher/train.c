@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/config.h"
 #include "core/files.h"
 #include "core/log.h"
@@ -186,11 +187,15 @@ static ls_status train_in(struct run_folder *folder, struct config *config,
     job->start.folder = folder;
     job->start.threads = choose_threads(config, job->workers, job->start.allocation);
     job->start.bar = isatty(STDOUT_FILENO) != 0;
+    job->start.start_timeout_s = config->run.start_timeout_s;
     job->start.stop_at = options->stop_at;
     job->start.warning_s = job->start.allocation->job != NULL ? config_slurm_warning_s(config) : 0;
     job->max_restarts = config->run.max_restarts;
     job->restart_window_s = config->run.restart_window_s;
     job->workers_least = config->run.min_workers;
+    /* What is left by then is SLURM's rounding. */
+    if (job->start.allocation->time_left_s > 0)
+        job->time_is_over_s = clock_now_s() + job->start.allocation->time_left_s - 2;
     job->requeue = options->requeue;
     LS_TRY(restart_until_done(job));
 done:

@@ -53,7 +53,7 @@ hurt() {
     batch_node_crash) "$cluster" crash node1 ;;
     requeue) slurm scontrol requeue "$JOB" ;;
     preempted)
-        slurm sbatch --parsable --partition=urgent --nodes=$NODES --output=/dev/null --wrap='sleep 2' >"$WORK/urgent" ||
+        slurm sbatch --parsable --partition=urgent --nodes=$NODES --exclusive --output=/dev/null --wrap='sleep 2' >"$WORK/urgent" ||
             fail "$RUN: $(cat "$WORK/urgent")"
         ;;
     time_limit) ;; # asked for at the start

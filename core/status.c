@@ -84,6 +84,14 @@ int status_exit_code(ls_status code)
     return exit_code[code];
 }
 
+ls_status status_of_exit_code(int exit_code)
+{
+    for (int code = LS_USAGE; code < LS_STOP; code++)
+        if (code != LS_NOMEM && status_exit_code((ls_status)code) == exit_code)
+            return (ls_status)code;
+    return LS_FAILED;
+}
+
 const char *status_name(ls_status code)
 {
     static const char *const name[] = {

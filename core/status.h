@@ -79,6 +79,10 @@ void status_clear(void);
  * 13 comm, 14 timeout, 15 checkpoint, 75 stopped on request (SLURM requeues).  Local. */
 int status_exit_code(ls_status code);
 
+/* The failure that a process of ours ended with, from its exit code; LS_FAILED for any code that
+ * stands for none.  Local. */
+ls_status status_of_exit_code(int exit_code);
+
 /* Lower-case name of a status ("io", "data", ...), static.  Local. */
 const char *status_name(ls_status code);
 

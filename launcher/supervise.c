@@ -225,13 +225,16 @@ static ls_status explain(const struct attempt *attempt)
                        loss->signal == SIGKILL ? "; was memory short?" : "");
     if (loss->node[0] != '\0')
         return LS_FAIL(LS_COMM, "node %s was lost: it crashed, or its network did", loss->node);
+    /* The record could not be written (a full disk, a file system that hangs): its exit code came
+     * through. */
+    ls_status told = status_of_exit_code(code);
     if (relay_error(attempt->relay)[0] != '\0')
-        return LS_FAIL(LS_FAILED, "a worker failed: %s", relay_error(attempt->relay));
+        return LS_FAIL(told, "a worker failed: %s", relay_error(attempt->relay));
     if (WIFSIGNALED(status))
         return LS_FAIL(LS_COMM, "%s was ended by signal %d (%s)", name, WTERMSIG(status),
                        strsignal(WTERMSIG(status)));
     bool lost = code == LOST_A_DAEMON || code > ENDED_BY_SIGNAL || strstr(notice, "daemon") != NULL;
-    return LS_FAIL(lost ? LS_COMM : LS_FAILED, "the workers ended without a word (%s: code %d)%s%s",
+    return LS_FAIL(lost ? LS_COMM : told, "the workers ended without a word (%s: code %d)%s%s",
                    name, code, notice[0] != '\0' ? ": " : "", notice);
 }
 

@@ -126,6 +126,20 @@ grep -q 'stopped at once' "$WORK/first.log" || fail "stopped twice: $(tail -1 "$
 [ "$(cat "$WORK/run/run-epoch")" = 1 ] || fail "$(cat "$WORK/run/run-epoch") starts are counted, not 1"
 "$lockstep" inspect "$WORK/run" | grep -q 'in use by *nobody' || fail "inspect names an owner that is gone"
 
+# Workers that could write no end record, as on a full disk: their exit code tells.
+for code in 14 15; do
+    cat >"$WORK/worker" <<EOF
+#!/bin/sh
+echo "2026-11-25T03:40:00Z level=error rank=0 cannot write" >&2
+exit $code
+EOF
+    got=0
+    timeout -k 5 60 "$lockstep" train configs/demo.yaml "${sets[@]}" -n 1 --set lockstep.max_restarts=0 \
+        >"$WORK/out" 2>"$WORK/err" || got=$?
+    [ "$got" = "$code" ] || fail "no end record: exit code $got, not $code: $(tail -1 "$WORK/err")"
+    grep -q '^lockstep: a worker failed: .*cannot write' "$WORK/err" || fail "no end record: $(tail -1 "$WORK/err")"
+done
+
 # --fresh once is refused where there is a run.
 train 2 "$WORK/run holds a run already.*--fresh --fresh" --fresh
 [ -e "$WORK/run/config.yaml" ] || fail "--fresh once has removed the run"

@@ -118,6 +118,8 @@ static void codes_have_exit_codes_and_names(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(status_exit_code(cases[i].code), cases[i].exit_code);
         assert_true(strlen(status_name(cases[i].code)) > 0);
+        bool told = cases[i].exit_code > 1 && cases[i].code != LS_STOP;
+        assert_int_equal(status_of_exit_code(cases[i].exit_code), told ? cases[i].code : LS_FAILED);
         for (size_t j = 0; j < i; j++)
             assert_string_not_equal(status_name(cases[i].code), status_name(cases[j].code));
     }

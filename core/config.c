@@ -44,18 +44,29 @@ static void close_reader(struct config_reader *reader)
     tree_close(&reader->tree);
 }
 
-static ls_status open_text(struct config **out, const char *text, size_t bytes, const char *source,
-                           const char *const *overrides, int override_count)
+/* A text to read as a config. */
+struct given {
+    const char *text, *source;
+    size_t bytes;
+    const char *const *overrides;
+    int override_count;
+    int stage;
+    bool goes_on;
+};
+
+static ls_status open_text(struct config **out, const struct given *given)
 {
     ls_status st = LS_OK;
-    struct config_reader reader = {.source = source, .tree = {.root = -1}};
+    struct config_reader reader = {
+        .source = given->source, .tree = {.root = -1}, .goes_on = given->goes_on};
     LS_TRY(core_alloc(&reader.config, 1));
-    LS_TRY(core_format(&reader.config->source, "%s", source));
+    LS_TRY(core_format(&reader.config->source, "%s", given->source));
     LS_TRY(core_alloc(&reader.node_of, config_key_count));
     LS_TRY(core_alloc(&reader.misspelt, config_key_count));
-    LS_TRY(tree_parse(&reader.tree, text, bytes, source));
-    for (int i = 0; i < override_count; i++)
-        LS_TRY(tree_set(&reader.tree, overrides[i]));
+    LS_TRY(tree_parse(&reader.tree, given->text, given->bytes, given->source));
+    for (int i = 0; i < given->override_count; i++)
+        LS_TRY(tree_set(&reader.tree, given->overrides[i]));
+    config_take_stage(&reader, given->stage);
     LS_TRY(config_read_tree(&reader));
     LS_TRY(report_mistakes(&reader));
     *out = reader.config;
@@ -66,25 +77,35 @@ done:
     return st;
 }
 
-ls_status config_open(struct config **out, const char *path, const char *const *overrides,
-                      int override_count)
+ls_status config_open_stage(struct config **out, const char *path, const char *const *overrides,
+                            int override_count, int stage)
 {
+    struct given given = {
+        .source = path, .overrides = overrides, .override_count = override_count, .stage = stage};
     char *text = NULL;
-    size_t bytes = 0;
-    ls_status st = files_read(&text, &bytes, path, TREE_FILE_BYTES);
+    ls_status st = files_read(&text, &given.bytes, path, TREE_FILE_BYTES);
     if (st == LS_DATA)
         st = LS_FAIL(LS_USAGE, "%s: too large for a config; allowed: %d bytes", path,
                      TREE_FILE_BYTES);
     LS_TRY(st);
-    LS_TRY(open_text(out, text, bytes, path, overrides, override_count));
+    given.text = text;
+    LS_TRY(open_text(out, &given));
 done:
     free(text);
     return st;
 }
 
+ls_status config_open(struct config **out, const char *path, const char *const *overrides,
+                      int override_count)
+{
+    return config_open_stage(out, path, overrides, override_count, 0);
+}
+
 ls_status config_open_text(struct config **out, const char *text, const char *source)
 {
-    return open_text(out, text, strlen(text), source, NULL, 0);
+    return open_text(
+        out,
+        &(struct given){.text = text, .source = source, .bytes = strlen(text), .goes_on = true});
 }
 
 void config_close(struct config **config)

@@ -149,7 +149,10 @@ struct config_slurm { /* `slurm:` section, ours: what `lockstep submit` asks for
 struct config {
     char *source; /* file it was read from */
     char *app;
-    char *folder; /* the run folder */
+    char *name;             /* of the run or stage, for people; NULL when absent */
+    char *folder;           /* the run folder */
+    int stage, stage_count; /* which of how many (core/config_stages.h); 0 of 1 without stages */
+    int64_t first_step;     /* steps of the stages before this one */
     int nodes, tasks_per_node, cpus_per_task;
     char *mem_per_gpu;
     int micro_batches; /* M = nodes * tasks_per_node */
@@ -177,8 +180,13 @@ ls_status config_open(struct config **out, const char *path, const char *const *
                       int override_count) LS_MUST_CHECK;
 void config_close(struct config **config);
 
-/* The same from text, as config_dump made it (a checkpoint's); `source` is what failures name.
- * Local.  Errors: LS_USAGE, LS_NOMEM. */
+/* The same for one stage of a file that has `stages`; config_open is stage 0.  A file without has
+ * only that.  Local.  Errors: as config_open. */
+ls_status config_open_stage(struct config **out, const char *path, const char *const *overrides,
+                            int override_count, int stage) LS_MUST_CHECK;
+
+/* The same from text, as config_dump made it (a run's, a checkpoint's); `source` is what failures
+ * name.  Local.  Errors: LS_USAGE, LS_NOMEM. */
 ls_status config_open_text(struct config **out, const char *text, const char *source) LS_MUST_CHECK;
 
 /* Give a config whose `ipe` is null (optimization.ipe == 0) its steps an epoch: the data's clips /

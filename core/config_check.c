@@ -165,7 +165,7 @@ static void check_anneal(struct config_reader *reader)
     const struct config_optimization *optimization = &reader->config->optimization;
     bool checkpoint = optimization->anneal_ckpt != NULL;
     int node = config_node(reader, "optimization.anneal_ckpt");
-    if (optimization->is_anneal && !checkpoint)
+    if (optimization->is_anneal && !checkpoint && !reader->goes_on)
         config_mistake(reader, node, "optimization.anneal_ckpt",
                        "missing: a cool-down (is_anneal: true) starts from a checkpoint");
     if (!optimization->is_anneal && checkpoint)

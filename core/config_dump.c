@@ -16,7 +16,8 @@ struct writer {
     char *text;
     size_t used, room;
     bool no_memory;
-    bool results_only; /* for the fingerprint */
+    bool results_only;      /* for the fingerprint */
+    unsigned flags, wanted; /* only keys whose flags, as far as `flags` goes, are `wanted` */
 };
 
 static void write_bytes(struct writer *writer, const char *bytes, size_t count)
@@ -231,7 +232,8 @@ static void write_keys(struct writer *writer, const struct config *config)
         const char *name = dot != NULL ? dot + 1 : key->path;
         size_t length = dot != NULL ? (size_t)(dot - key->path) : 0;
         if (key->type == CONFIG_TYPE_IGNORED ||
-            (writer->results_only && (key->flags & CONFIG_RESULT) == 0))
+            (writer->results_only && (key->flags & CONFIG_RESULT) == 0) ||
+            (key->flags & writer->flags) != writer->wanted)
             continue;
         if (length > 0 && (strncmp(section, key->path, length) != 0 || section[length] != '\0')) {
             (void)snprintf(section, sizeof section, "%.*s", (int)length, key->path);
@@ -250,9 +252,8 @@ static void write_keys(struct writer *writer, const struct config *config)
     }
 }
 
-ls_status config_dump(char **out, const struct config *config)
+static ls_status dump(char **out, const struct config *config, struct writer writer)
 {
-    struct writer writer = {.results_only = false};
     write_keys(&writer, config);
     if (writer.no_memory) {
         free(writer.text);
@@ -260,6 +261,17 @@ ls_status config_dump(char **out, const struct config *config)
     }
     *out = writer.text;
     return LS_OK;
+}
+
+ls_status config_dump(char **out, const struct config *config)
+{
+    return dump(out, config, (struct writer){.results_only = false});
+}
+
+ls_status config_dump_part(char **out, const struct config *config, bool of_run)
+{
+    return dump(out, config,
+                (struct writer){.flags = CONFIG_OF_RUN, .wanted = of_run ? CONFIG_OF_RUN : 0});
 }
 
 ls_status config_fingerprint(uint64_t *out, const struct config *config)

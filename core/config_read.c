@@ -333,7 +333,7 @@ ls_status config_read_tree(struct config_reader *reader)
     LS_TRY(read_section(reader, reader->tree.root, "", ignored));
     LS_TRY(read_datasets(reader));
     LS_TRY(config_check(reader));
-    if (ignored[0] != '\0' && reader->mistake_count == 0)
+    if (ignored[0] != '\0' && reader->mistake_count == 0 && reader->config->stage == 0)
         log_info("config=%s ignored_keys=%s", reader->source, ignored);
 done:
     return st;

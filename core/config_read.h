@@ -23,11 +23,16 @@ struct config_reader {
     struct config_mistake mistakes[CONFIG_MISTAKES_MAX];
     int mistake_count;
     bool no_memory; /* a mistake could not be noted */
+    bool goes_on;   /* from a state that is at hand: a cool-down needs no anneal_ckpt */
 };
 
 /* Note a mistake about `key`, which stands at `node` (-1: it does not stand anywhere).  Local. */
 void config_mistake(struct config_reader *reader, int node, const char *key, const char *format,
                     ...) LS_PRINTF(4, 5);
+
+/* Make the tree that of one stage: merge the entry of `stages` that the number says, take the list
+ * away.  Mistakes are noted.  Local. */
+void config_take_stage(struct config_reader *reader, int stage);
 
 /* Set all defaults, then everything the tree says.  Mistakes are noted, not returned.  Local.
  * Errors: LS_NOMEM. */

@@ -101,8 +101,8 @@ static void replace_entry(struct tree *tree, int entry, int value)
     tree->nodes[value] = old; /* tree_close frees it */
 }
 
-/* Keys of which only one is meant to be given. */
-static void remove_rival(struct tree *tree, int parent, const char *name)
+/* The key that says the same as `name` in other words: only one of them is meant to be given. */
+static const char *rival_of(const char *name)
 {
     static const char *const rivals[][2] = {
         {"steps", "epochs"},
@@ -112,7 +112,40 @@ static void remove_rival(struct tree *tree, int parent, const char *name)
     for (size_t i = 0; i < sizeof rivals / sizeof *rivals; i++)
         for (int side = 0; side < 2; side++)
             if (strcmp(rivals[i][side], name) == 0)
-                tree_remove(tree, parent, rivals[i][1 - side]);
+                return rivals[i][1 - side];
+    return NULL;
+}
+
+static void remove_rival(struct tree *tree, int parent, const char *name)
+{
+    const char *rival = rival_of(name);
+    if (rival != NULL)
+        tree_remove(tree, parent, rival);
+}
+
+void tree_merge(struct tree *tree, int into, int from)
+{
+    int next = -1;
+    /* Two keys that stand together in `from` are the reader's to complain about. */
+    for (int child = tree->nodes[from].first; child >= 0; child = tree->nodes[child].next) {
+        const char *rival = rival_of(tree->nodes[child].key);
+        if (rival != NULL && tree_find(tree, from, rival) < 0)
+            tree_remove(tree, into, rival);
+    }
+    for (int child = tree->nodes[from].first; child >= 0; child = next) {
+        next = tree->nodes[child].next;
+        int there = tree_find(tree, into, tree->nodes[child].key);
+        if (there >= 0 && tree->nodes[there].kind == TREE_MAPPING &&
+            tree->nodes[child].kind == TREE_MAPPING) {
+            tree_merge(tree, there, child);
+            continue;
+        }
+        tree_remove(tree, into, tree->nodes[child].key);
+        tree->nodes[child].next = -1;
+        tree_append(tree, into, child);
+    }
+    tree->nodes[from].first = -1;
+    tree->nodes[from].last = -1;
 }
 
 ls_status tree_set(struct tree *tree, const char *override)

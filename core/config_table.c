@@ -42,12 +42,13 @@ enum {
     ABOVE = CONFIG_ABOVE_LOW,
     BELOW = CONFIG_BELOW_HIGH,
     OMIT = CONFIG_OMIT_ZERO,
+    OF_RUN = CONFIG_OF_RUN,
     ASCENDING = CONFIG_ASCENDING
 };
 
 /* clang-format off */
 const struct config_key config_keys[] = {
-    {"app", TEXT, AT(app), .initial = "vjepa",
+    {"app", TEXT, AT(app), .initial = "vjepa", .flags = OF_RUN,
      .help = "The program; only `vjepa` (pretraining and cool-down) is available."},
     {"nodes", INT(1, 65536), AT(nodes), .initial = "1",
      .help = "Machines; with `tasks_per_node` it gives M, the micro-batches of a step."},
@@ -57,8 +58,10 @@ const struct config_key config_keys[] = {
      .help = "CPU cores of a worker, for SLURM."},
     {"mem_per_gpu", TEXT, AT(mem_per_gpu), .flags = NULLABLE,
      .help = "Host memory of a worker, for SLURM, for example `220G`."},
-    {"folder", TEXT, AT(folder), .flags = REQUIRED,
+    {"folder", TEXT, AT(folder), .flags = REQUIRED | OF_RUN,
      .help = "The run folder: checkpoints, metrics, the resolved config."},
+    {"name", TEXT, AT(name), .flags = OURS | NULLABLE,
+     .help = "What the run, or a stage of it, is called in logs."},
 
     {"data.dataset_type", IGNORED, .help = "One kind of dataset is read."},
     {"data.datasets", .type = CONFIG_TYPE_PATHS, AT(data.datasets), .flags = REQUIRED,
@@ -113,9 +116,9 @@ const struct config_key config_keys[] = {
      .help = "Compute type of matrix products and activations; weights, moments and EMA are always float32."},
     {"meta.eval_freq", INT(1, 1e9), AT(meta.eval_freq), .initial = "100",
      .help = "Steps between figures of `target_rank`."},
-    {"meta.load_checkpoint", BOOL, AT(meta.load_checkpoint), .initial = "true",
+    {"meta.load_checkpoint", BOOL, AT(meta.load_checkpoint), .initial = "true", .flags = OF_RUN,
      .help = "Whether `read_checkpoint` is read.  A run always goes on from the newest checkpoint of its own folder; `--fresh` starts anew."},
-    {"meta.read_checkpoint", TEXT, AT(meta.read_checkpoint), .flags = NULLABLE,
+    {"meta.read_checkpoint", TEXT, AT(meta.read_checkpoint), .flags = NULLABLE | OF_RUN,
      .help = "Checkpoint to start from while the run folder has none of its own."},
     {"meta.save_every_freq", INT(-1, 1e9), AT(meta.save_every_freq), .initial = "0",
      .help = "Epochs between checkpoints that are kept for good; 0 or -1: none."},
@@ -172,7 +175,7 @@ const struct config_key config_keys[] = {
 
     {"optimization.is_anneal", BOOL, AT(optimization.is_anneal), .initial = "false", .flags = RESULT,
      .help = "Cool-down: start from `anneal_ckpt`, learning rate falls linearly from `lr` to `final_lr`."},
-    {"optimization.anneal_ckpt", TEXT, AT(optimization.anneal_ckpt), .flags = NULLABLE,
+    {"optimization.anneal_ckpt", TEXT, AT(optimization.anneal_ckpt), .flags = NULLABLE | OF_RUN,
      .help = "Checkpoint that a cool-down starts from."},
     {"optimization.resume_anneal", IGNORED,
      .help = "A run, cool-down or not, always goes on from its own newest checkpoint; `--fresh` starts anew."},

@@ -31,6 +31,7 @@ enum config_flags {
     CONFIG_ABOVE_LOW = 16, /* the range leaves out `low` */
     CONFIG_BELOW_HIGH = 32,
     CONFIG_OMIT_ZERO = 64, /* 0 stands for "not given": left out of the dump */
+    CONFIG_OF_RUN = 256,   /* of the whole run: no key of a stage */
     CONFIG_ASCENDING = 128 /* of a pair: the first is at most the second */
 };
 
@@ -58,6 +59,10 @@ struct config_encoder {
 };
 extern const struct config_encoder config_encoders[];
 extern const int config_encoder_count;
+
+/* The resolved config less what belongs to the whole run, or only that; owned by the caller.
+ * Local.  Errors: LS_NOMEM. */
+ls_status config_dump_part(char **out, const struct config *config, bool of_run) LS_MUST_CHECK;
 
 /* Number of the key of that path, -1 if there is none.  Local. */
 int config_key_find(const char *path);

@@ -58,6 +58,11 @@ int tree_find(const struct tree *tree, int mapping, const char *key);
 int tree_child_count(const struct tree *tree, int parent);
 int tree_child_at(const struct tree *tree, int parent, int position);
 
+/* Put the children of the mapping `from` in the place of those of `into`: sections key by key, all
+ * else as a whole.  A key pushes out those that say the same in other words, as tree_set's does.
+ * `from` is empty afterwards.  Local. */
+void tree_merge(struct tree *tree, int into, int from);
+
 /* Take the named child out of a mapping; nothing there is fine.  Local. */
 void tree_remove(struct tree *tree, int mapping, const char *key);
 

@@ -30,7 +30,8 @@ void fault_arm_text(const char *text, int rank, int64_t run_epoch)
     static const struct {
         const char *name;
         enum fault_action action;
-    } actions[] = {{"kill", FAULT_KILL}, {"fail", FAULT_FAIL}, {"fail-for-good", FAULT_FAIL_FOR_GOOD}};
+    } actions[] = {
+        {"kill", FAULT_KILL}, {"fail", FAULT_FAIL}, {"fail-for-good", FAULT_FAIL_FOR_GOOD}};
     char action[16] = "";
     long long nth = 0;
     long long epoch = 0;
@@ -38,7 +39,8 @@ void fault_arm_text(const char *text, int rank, int64_t run_epoch)
     if (text == NULL)
         return;
     site[0] = '\0';
-    if (sscanf(text, "%15[a-z-]:%31[a-z_]:%lld:%d:%lld", action, site, &nth, &wanted, &epoch) != 5 &&
+    if (sscanf(text, "%15[a-z-]:%31[a-z_]:%lld:%d:%lld", action, site, &nth, &wanted, &epoch) !=
+            5 &&
         sscanf(text, "%15[a-z-]::%lld:%d:%lld", action, &nth, &wanted, &epoch) != 4)
         return;
     if (rank != wanted || run_epoch != epoch)

@@ -19,9 +19,9 @@ enum fault_action {
 void fault_arm(enum fault_action action, const char *site, int64_t nth, int error);
 
 /* Arm from "ACTION:SITE:NTH:RANK:EPOCH", which tests of whole programs give in the environment
- * variable LS_FAULT; ACTION is kill, fail or fail-for-good (with ENOSPC), SITE may be empty for all.
- * Nothing is armed for another rank or run epoch, or by a text that is not understood.  Local, once,
- * as fault_arm. */
+ * variable LS_FAULT; ACTION is kill, fail or fail-for-good (with ENOSPC), SITE may be empty for
+ * all. Nothing is armed for another rank or run epoch, or by a text that is not understood.  Local,
+ * once, as fault_arm. */
 void fault_arm_text(const char *text, int rank, int64_t run_epoch);
 
 /* Points passed since fault_arm.  Local. */

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/config.h"
+#include "core/config_stages.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "launcher/ask.h"
@@ -60,12 +60,13 @@ static void work_out_state(struct run_facts *facts)
 static int64_t steps_of(const char *run)
 {
     char *path = NULL;
-    struct config *config = NULL;
+    struct config_stages stages = {0};
     int64_t steps = 0;
     if (core_format(&path, "%s/config.yaml", run) == LS_OK && files_exists(path) &&
-        config_open(&config, path, NULL, 0) == LS_OK)
-        steps = config->optimization.total_steps;
-    config_close(&config);
+        config_stages_open(&stages, path, NULL, 0) == LS_OK &&
+        config_stages_resolve(&stages) == LS_OK)
+        steps = config_stages_steps(&stages);
+    config_stages_close(&stages);
     free(path);
     return steps;
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/config.h"
+#include "core/config_stages.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "data/loader.h"
@@ -83,8 +83,18 @@ static void check_warning(const struct config *config, const char *run)
                  warning_s, step_s, file.save_s);
 }
 
+/* The nodes must do for every stage. */
+static const struct config *widest(const struct config_stages *stages)
+{
+    const struct config *most = stages->list[0];
+    for (int i = 1; i < stages->count; i++)
+        if (stages->list[i]->micro_batches > most->micro_batches)
+            most = stages->list[i];
+    return most;
+}
+
 static ls_status write_files(char **script_path, const char *run, const char *script,
-                             const struct config *config)
+                             const struct config_stages *stages)
 {
     ls_status st = LS_OK;
     char *folder = NULL;
@@ -95,7 +105,7 @@ static ls_status write_files(char **script_path, const char *run, const char *sc
     LS_TRY(core_format(script_path, "%s/train.sbatch", folder));
     LS_TRY(files_replace(*script_path, script, strlen(script)));
     LS_TRY(core_format(&config_path, "%s/config.yaml", folder));
-    LS_TRY(config_dump(&text, config));
+    LS_TRY(config_stages_dump(&text, stages));
     LS_TRY(files_replace(config_path, text, strlen(text)));
 done:
     free(folder);
@@ -171,15 +181,18 @@ static ls_status run_submit(const void *given)
 {
     ls_status st = LS_OK;
     const struct submit_options *options = given;
-    struct config *config = NULL;
+    struct config_stages stages = {0};
     char *run = NULL;
     char *self = NULL;
     char *path = NULL;
     char *template_text = NULL;
     char *script_text = NULL;
     char *script_path = NULL;
-    LS_TRY(config_open(&config, options->paths.values[0], options->set.values, options->set.count));
-    LS_TRY(loader_check(config));
+    LS_TRY(config_stages_open(&stages, options->paths.values[0], options->set.values,
+                              options->set.count));
+    for (int i = 0; i < stages.count; i++)
+        LS_TRY(loader_check(stages.list[i]));
+    const struct config *config = widest(&stages);
     LS_TRY(absolute_folder(&run, config->folder));
     LS_TRY(processes_find_self(&self));
     LS_TRY(read_template(&template_text, &path, config, self));
@@ -197,11 +210,11 @@ static ls_status run_submit(const void *given)
     }
     LS_TRY(refuse_second(run));
     check_warning(config, run);
-    LS_TRY(write_files(&script_path, run, script_text, config));
+    LS_TRY(write_files(&script_path, run, script_text, &stages));
     job_file_forget_cancel(run);
     LS_TRY(submit_all(run, script_path, options->chain > 1 ? options->chain : 1));
 done:
-    config_close(&config);
+    config_stages_close(&stages);
     free(run);
     free(self);
     free(path);

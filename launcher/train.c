@@ -1,5 +1,6 @@
 /* `lockstep train`: everything that can be wrong is checked before a worker starts; then the run
- * folder is taken, the resolved config is stored in it, and the workers are supervised. */
+ * folder is taken, the resolved config is stored in it, and the workers are supervised, one stage
+ * of the config after the other. */
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -7,8 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "checkpoint/checkpoint.h"
 #include "core/clock.h"
-#include "core/config.h"
+#include "core/config_stages.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "data/loader.h"
@@ -34,7 +36,7 @@ struct train_options {
 };
 
 /* --set and the options that stand for a key, as overrides of the config. */
-static ls_status open_config(struct config **out, const struct train_options *options)
+static ls_status open_config(struct config_stages *out, const struct train_options *options)
 {
     ls_status st = LS_OK;
     const char **overrides = NULL;
@@ -52,8 +54,9 @@ static ls_status open_config(struct config **out, const struct train_options *op
         LS_TRY(core_format(&threads, "lockstep.threads=%" PRId64, options->threads));
         overrides[count++] = threads;
     }
-    LS_TRY(config_open(out, options->paths.values[0], overrides, count));
-    LS_TRY(loader_check(*out));
+    LS_TRY(config_stages_open(out, options->paths.values[0], overrides, count));
+    for (int i = 0; i < out->count; i++)
+        LS_TRY(loader_check(out->list[i]));
 done:
     free(overrides);
     free(device);
@@ -61,24 +64,30 @@ done:
     return st;
 }
 
-static ls_status choose_workers(int *out, const struct train_options *options,
-                                const struct config *config, const struct allocation *allocation)
+/* More than any stage has micro-batches is a mistake; a stage with fewer takes what it can use. */
+static ls_status check_workers(const struct config_stages *stages, int64_t workers)
+{
+    int most = 0;
+    for (int i = 0; i < stages->count; i++)
+        if (stages->list[i]->micro_batches > most)
+            most = stages->list[i]->micro_batches;
+    if (workers <= most)
+        return LS_OK;
+    return LS_FAIL(LS_USAGE,
+                   "-n %" PRId64 ": a step of %s has %d micro-batches (nodes x tasks_per_node), so "
+                   "at most %d workers share it",
+                   workers, stages->list[0]->source, most, most);
+}
+
+static int choose_workers(const struct train_options *options, const struct config *config,
+                          const struct allocation *allocation)
 {
     int most = config->micro_batches;
-    int given = allocation->tasks;
+    int given = options->workers > 0 ? (int)options->workers : allocation->tasks;
     if (given == 0)
         given = allocation->job != NULL ? allocation->nodes * config->tasks_per_node
                                         : processes_cores();
-    if (options->workers > most)
-        return LS_FAIL(LS_USAGE,
-                       "-n %" PRId64 ": a step of %s has %d micro-batches (nodes x "
-                       "tasks_per_node), so at most %d workers share it",
-                       options->workers, config->source, most, most);
-    if (options->workers > 0)
-        *out = (int)options->workers;
-    else
-        *out = given < most ? given : most;
-    return LS_OK;
+    return given < most ? given : most;
 }
 
 /* The config, then OMP_NUM_THREADS, then the cores that SLURM gave a task, then what the cores of
@@ -140,24 +149,41 @@ static ls_status settle_fresh(struct run_folder *folder, int fresh)
     return st;
 }
 
-/* Whether the stored run can go on under `text`, the resolved config; says what changes. */
+/* Whether the stored run can go on under these stages; says what changes. */
 static ls_status compare_with_stored(const struct run_folder *folder, const char *stored_path,
-                                     const char *text)
+                                     const struct config_stages *stages)
 {
     ls_status st = LS_OK;
-    char *stored = NULL;
+    struct config_stages stored = {0};
+    char *before = NULL;
+    char *after = NULL;
     char *changes = NULL;
-    LS_TRY(files_read(&stored, NULL, stored_path, 1 << 20));
-    LS_TRY(config_changes(&changes, stored, text, run_folder_path(folder)));
-    if (changes[0] != '\0')
-        log_warn("config_changed run=%s: %s", run_folder_path(folder), changes);
+    const char *run = run_folder_path(folder);
+    LS_TRY(config_stages_open(&stored, stored_path, NULL, 0));
+    for (int i = 0; i < stored.count && i < stages->count; i++) {
+        free(before);
+        free(after);
+        free(changes);
+        before = NULL;
+        after = NULL;
+        changes = NULL;
+        LS_TRY(config_dump(&before, stored.list[i]));
+        LS_TRY(config_dump(&after, stages->list[i]));
+        LS_TRY(config_changes(&changes, before, after, run));
+        if (changes[0] != '\0')
+            log_warn("config_changed run=%s stage=%d: %s", run, i + 1, changes);
+    }
+    if (stored.count != stages->count)
+        log_warn("config_changed run=%s: stages %d -> %d", run, stored.count, stages->count);
 done:
-    free(stored);
+    config_stages_close(&stored);
+    free(before);
+    free(after);
     free(changes);
     return st;
 }
 
-static ls_status store_config(const struct run_folder *folder, const struct config *config)
+static ls_status store_config(const struct run_folder *folder, const struct config_stages *stages)
 {
     ls_status st = LS_OK;
     char *path = NULL;
@@ -165,9 +191,9 @@ static ls_status store_config(const struct run_folder *folder, const struct conf
     char *text = NULL;
     LS_TRY(core_format(&path, "%s/config.yaml", run_folder_path(folder)));
     LS_TRY(core_format(&checkpoints, "%s/checkpoints/latest", run_folder_path(folder)));
-    LS_TRY(config_dump(&text, config));
+    LS_TRY(config_stages_dump(&text, stages));
     if (files_exists(path) && files_exists(checkpoints))
-        LS_TRY(compare_with_stored(folder, path, text));
+        LS_TRY(compare_with_stored(folder, path, stages));
     LS_TRY(files_replace(path, text, strlen(text)));
 done:
     free(path);
@@ -176,28 +202,78 @@ done:
     return st;
 }
 
-static ls_status train_in(struct run_folder *folder, struct config *config,
-                          const struct train_options *options, struct restart_job *job)
+/* Finished steps of the newest checkpoint, as far as it can be read: which stage the next workers
+ * will find themselves in.  Should they take an older one, they run its stage just as well. */
+static int64_t finished_steps(const struct run_folder *folder)
 {
-    ls_status st = LS_OK;
-    LS_TRY(settle_fresh(folder, options->fresh));
-    LS_TRY(train_datasets(config, run_folder_path(folder)));
-    config_warn(config);
-    LS_TRY(store_config(folder, config));
-    job->start.folder = folder;
+    struct checkpoint *checkpoint = NULL;
+    char *latest = NULL;
+    int64_t step = 0;
+    if (core_format(&latest, "%s/checkpoints/latest", run_folder_path(folder)) == LS_OK &&
+        files_exists(latest) && checkpoint_open(&checkpoint, latest) == LS_OK)
+        step = checkpoint_info(checkpoint)->step;
+    checkpoint_close(&checkpoint);
+    free(latest);
+    status_clear();
+    return step;
+}
+
+static ls_status train_stage(const struct config *config, const struct train_options *options,
+                             struct restart_job *job)
+{
+    job->workers = choose_workers(options, config, job->start.allocation);
     job->start.threads = choose_threads(config, job->workers, job->start.allocation);
-    job->start.bar = isatty(STDOUT_FILENO) != 0;
     job->start.start_timeout_s = config->run.start_timeout_s;
-    job->start.stop_at = options->stop_at;
     job->start.warning_s = job->start.allocation->job != NULL ? config_slurm_warning_s(config) : 0;
     job->max_restarts = config->run.max_restarts;
     job->restart_window_s = config->run.restart_window_s;
     job->workers_least = config->run.min_workers;
+    return restart_until_done(job);
+}
+
+/* One stage after the other: each ends with a checkpoint, and the next one's workers begin with
+ * it. */
+static ls_status train_stages(const struct config_stages *stages,
+                              const struct train_options *options, struct restart_job *job)
+{
+    ls_status st = LS_OK;
+    int64_t before = -1;
+    int64_t step = finished_steps(job->start.folder);
+    do {
+        if (step <= before) {
+            st = LS_FAIL(LS_CHECKPOINT,
+                         "%s: a stage ended, but step %" PRId64 " is still the "
+                         "newest checkpoint",
+                         run_folder_path(job->start.folder), step);
+            goto done;
+        }
+        before = step;
+        LS_TRY(train_stage(stages->list[config_stages_at(stages, step)], options, job));
+        step = finished_steps(job->start.folder);
+    } while (stages->count > 1 && step < config_stages_steps(stages));
+done:
+    return st;
+}
+
+static ls_status train_in(struct run_folder *folder, struct config_stages *stages,
+                          const struct train_options *options, struct restart_job *job)
+{
+    ls_status st = LS_OK;
+    LS_TRY(settle_fresh(folder, options->fresh));
+    for (int i = 0; i < stages->count; i++) {
+        LS_TRY(train_datasets(stages->list[i], run_folder_path(folder)));
+        config_warn(stages->list[i]);
+    }
+    LS_TRY(config_stages_resolve(stages));
+    LS_TRY(store_config(folder, stages));
+    job->start.folder = folder;
+    job->start.bar = isatty(STDOUT_FILENO) != 0;
+    job->start.stop_at = options->stop_at;
     /* What is left by then is SLURM's rounding. */
     if (job->start.allocation->time_left_s > 0)
         job->time_is_over_s = clock_now_s() + job->start.allocation->time_left_s - 2;
     job->requeue = options->requeue;
-    LS_TRY(restart_until_done(job));
+    LS_TRY(train_stages(stages, options, job));
 done:
     return st;
 }
@@ -206,7 +282,7 @@ static ls_status run_train(const void *given)
 {
     ls_status st = LS_OK;
     const struct train_options *options = given;
-    struct config *config = NULL;
+    struct config_stages stages = {0};
     struct run_folder *folder = NULL;
     struct allocation *allocation = NULL;
     struct starter starter = {0};
@@ -215,9 +291,10 @@ static ls_status run_train(const void *given)
     char *program = NULL;
     char *worker = NULL;
     char *self = NULL;
-    LS_TRY(open_config(&config, options));
+    LS_TRY(open_config(&stages, options));
+    LS_TRY(check_workers(&stages, options->workers));
+    const struct config *config = stages.list[0];
     LS_TRY(allocation_open(&allocation, options->hosts));
-    LS_TRY(choose_workers(&job.workers, options, config, allocation));
     LS_TRY(choose_starter(&starter, &program, config, allocation));
     LS_TRY(processes_find_worker(&worker));
     LS_TRY(processes_find_self(&self));
@@ -227,11 +304,11 @@ static ls_status run_train(const void *given)
     job.start.allocation = allocation;
     LS_TRY(stop_signals_catch());
     LS_TRY(run_folder_open(&folder, config->folder));
-    LS_TRY(train_in(folder, config, options, &job));
+    LS_TRY(train_in(folder, &stages, options, &job));
 done:
     run_folder_close(&folder);
     allocation_close(&allocation);
-    config_close(&config);
+    config_stages_close(&stages);
     free(program);
     free(worker);
     free(self);

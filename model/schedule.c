@@ -60,6 +60,7 @@ double schedule_ema(int64_t update, double first, double last, double total_upda
 struct schedule_values schedule_at(const struct config *config, int64_t step)
 {
     const struct config_optimization *o = &config->optimization;
+    step -= config->first_step; /* a stage's schedules begin with it */
     const int64_t horizon = o->schedule_steps;
     struct schedule_values out;
     if (o->is_anneal)

@@ -125,6 +125,10 @@ ls_status trainer_facts(char **out, const struct trainer *trainer)
         cJSON_AddNumberToObject(json, "threads", trainer->device.threads) != NULL &&
         cJSON_AddStringToObject(json, "device_facts", trainer->device.model.facts) != NULL &&
         cJSON_AddStringToObject(json, "config", config) != NULL;
+    if (trainer->config->stage_count > 1)
+        good = good && cJSON_AddNumberToObject(json, "stage", trainer->config->stage + 1) != NULL &&
+               cJSON_AddNumberToObject(json, "first_step", (double)trainer->config->first_step) !=
+                   NULL;
     hash_text(text, trainer_dataset_hash(trainer));
     good = good && cJSON_AddStringToObject(json, "datasets", text) != NULL;
     hash_text(text, program);

@@ -1,7 +1,8 @@
 /* Where a run goes on from: its own newest good checkpoint, else the one that the config names,
- * else
- * initial weights.  Rank 0 chooses, all ranks load the same. */
+ * else initial weights.  Rank 0 chooses, all ranks load the same. */
+#include <cJSON.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,11 +16,14 @@ enum origin_kind { ORIGIN_NOTHING, ORIGIN_OWN, ORIGIN_READ, ORIGIN_ANNEAL };
 
 struct origin { /* broadcast by rank 0 */
     enum origin_kind kind;
+    int64_t step; /* finished steps, counted through all stages */
     char path[PATH_BYTES];
 };
 
-static ls_status set_origin(struct origin *out, enum origin_kind kind, const char *path)
+static ls_status set_origin(struct origin *out, enum origin_kind kind, const char *path,
+                            int64_t step)
 {
+    out->step = step;
     if (strlen(path) >= sizeof out->path)
         return LS_FAIL(LS_USAGE, "%s: the path is too long", path);
     out->kind = kind;
@@ -27,25 +31,45 @@ static ls_status set_origin(struct origin *out, enum origin_kind kind, const cha
     return LS_OK;
 }
 
-static ls_status choose_origin(struct origin *out, const struct trainer *trainer)
+/* Rank 0.  What the config names counts where the run has no checkpoint. */
+static ls_status choose(struct origin *out, const struct trainer *trainer)
 {
-    struct checkpoint *newest = NULL;
-    const struct config *config = trainer->config;
-    memset(out, 0, sizeof *out);
-    ls_status st = checkpoint_open_newest(&newest, trainer->saving.folder);
+    ls_status st = LS_OK;
+    struct checkpoint *checkpoint = NULL;
+    char *folder = NULL;
+    const struct config *first = trainer->stages.list[0];
+    LS_TRY(core_format(&folder, "%s/checkpoints", trainer->options->run));
+    st = checkpoint_open_newest(&checkpoint, folder);
     if (st == LS_OK) {
-        st = set_origin(out, ORIGIN_OWN, checkpoint_info(newest)->path);
-        checkpoint_close(&newest);
-        return st;
+        const struct checkpoint_info *info = checkpoint_info(checkpoint);
+        LS_TRY(set_origin(out, ORIGIN_OWN, info->path, info->step));
+    } else if (st == LS_EOF) {
+        st = LS_OK;
+        status_clear();
+        if (first->optimization.is_anneal && first->optimization.anneal_ckpt != NULL) {
+            LS_TRY(set_origin(out, ORIGIN_ANNEAL, first->optimization.anneal_ckpt, 0));
+        } else if (first->meta.load_checkpoint && first->meta.read_checkpoint != NULL) {
+            LS_TRY(checkpoint_open(&checkpoint, first->meta.read_checkpoint));
+            LS_TRY(set_origin(out, ORIGIN_READ, first->meta.read_checkpoint,
+                              checkpoint_info(checkpoint)->step));
+        }
     }
-    if (st != LS_EOF)
-        return st;
-    status_clear();
-    if (config->optimization.is_anneal && config->optimization.anneal_ckpt != NULL)
-        return set_origin(out, ORIGIN_ANNEAL, config->optimization.anneal_ckpt);
-    if (config->meta.load_checkpoint && config->meta.read_checkpoint != NULL)
-        return set_origin(out, ORIGIN_READ, config->meta.read_checkpoint);
-    return LS_OK;
+done:
+    checkpoint_close(&checkpoint);
+    free(folder);
+    return st;
+}
+
+ls_status trainer_choose_origin(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    LS_TRY(trainer_agree(trainer, core_alloc(&trainer->origin, 1)));
+    LS_TRY(trainer_agree(trainer, trainer->rank == 0 ? choose(trainer->origin, trainer) : LS_OK));
+    LS_TRY(comm_broadcast(trainer->group, trainer->origin, sizeof *trainer->origin, 0));
+    trainer->config =
+        trainer->stages.list[config_stages_at(&trainer->stages, trainer->origin->step)];
+done:
+    return st;
 }
 
 /* The stored parameter of that name. */
@@ -113,6 +137,104 @@ done:
     return st;
 }
 
+/* "64 -> 96", or "64" when nothing changes. */
+static void change_text(char *out, size_t bytes, int64_t before, int64_t after)
+{
+    if (before == after)
+        (void)snprintf(out, bytes, "%" PRId64, after);
+    else
+        (void)snprintf(out, bytes, "\"%" PRId64 " -> %" PRId64 "\"", before, after);
+}
+
+static int most_frames(const struct config *config)
+{
+    int most = 0;
+    for (int i = 0; i < config->data.dataset_count; i++)
+        if (config->data.datasets[i].frames_per_clip > most)
+            most = config->data.datasets[i].frames_per_clip;
+    return most;
+}
+
+static int64_t clip_tokens(const struct config *config)
+{
+    const struct config_data *data = &config->data;
+    return (int64_t)(most_frames(config) / data->tubelet_size) *
+           (data->crop_height / data->patch_size) * (data->crop_width / data->patch_size);
+}
+
+/* What a state that was trained on other clips will see from here on, in one line. */
+static void tell_changes(const struct trainer *trainer, const struct checkpoint_info *info)
+{
+    enum { TEXT = 64 };
+    char height[TEXT], width[TEXT], frames[TEXT], tokens[TEXT], clips[TEXT];
+    struct config *before = NULL;
+    const struct config *after = trainer->config;
+    if (config_open_text(&before, info->config_yaml, info->path) != LS_OK) {
+        status_clear(); /* of another version: the weights count, and they were checked */
+        return;
+    }
+    int64_t clips_before = (int64_t)before->data.batch_size * before->micro_batches;
+    int64_t clips_after = (int64_t)after->data.batch_size * after->micro_batches;
+    change_text(height, sizeof height, before->data.crop_height, after->data.crop_height);
+    change_text(width, sizeof width, before->data.crop_width, after->data.crop_width);
+    change_text(frames, sizeof frames, most_frames(before), most_frames(after));
+    change_text(tokens, sizeof tokens, clip_tokens(before), clip_tokens(after));
+    change_text(clips, sizeof clips, clips_before, clips_after);
+    if (before->data.crop_height != after->data.crop_height ||
+        before->data.crop_width != after->data.crop_width ||
+        most_frames(before) != most_frames(after) || clips_before != clips_after)
+        log_info("resolution height=%s width=%s frames=%s tokens_a_clip=%s clips_a_step=%s", height,
+                 width, frames, tokens, clips);
+    config_close(&before);
+}
+
+/* Steps are counted through the stages, so what a finished step was must not change with the
+ * config. */
+static ls_status check_stage(const struct trainer *trainer, const struct checkpoint_info *info)
+{
+    cJSON *facts = cJSON_Parse(info->facts_json);
+    const cJSON *first = cJSON_GetObjectItemCaseSensitive(facts, "first_step");
+    double stored = cJSON_IsNumber(first) ? first->valuedouble : 0;
+    cJSON_Delete(facts);
+    if (info->step == 0)
+        return LS_OK;
+    int stage = config_stages_at(&trainer->stages, info->step - 1);
+    int64_t ours = trainer->stages.list[stage]->first_step;
+    if (stored == (double)ours)
+        return LS_OK;
+    return LS_FAIL(LS_USAGE,
+                   "%s: its last step is of a stage that began after step %.0f; by the config that "
+                   "stage begins after step %" PRId64
+                   ": stages that are done must keep their steps",
+                   info->path, stored, ours);
+}
+
+/* Step, skipped draws, and what the log says about it. */
+static ls_status take_up(struct trainer *trainer, const struct origin *origin,
+                         const struct checkpoint_info *info)
+{
+    ls_status st = LS_OK;
+    const struct config *config = trainer->config;
+    /* A stage that begins counts its own draws, as a cool-down does. */
+    bool border = config->stage > 0 && info->step == config->first_step;
+    trainer->step = info->step;
+    if (origin->kind == ORIGIN_OWN) {
+        LS_TRY(check_stage(trainer, info));
+        trainer->saving.saved_step = info->step;
+    }
+    if (info->skipped_count > 0 && !border) {
+        LS_TRY(core_alloc(&trainer->skipped, info->skipped_count));
+        memcpy(trainer->skipped, info->skipped,
+               (size_t)info->skipped_count * sizeof *trainer->skipped);
+        trainer->skipped_count = info->skipped_count;
+    }
+    log_info("resume from=\"%s\" finished_steps=%" PRId64, info->path, info->step);
+    if (!border)
+        trainer_compare_facts(trainer, info->facts_json);
+done:
+    return st;
+}
+
 static ls_status load(struct trainer *trainer, const struct origin *origin)
 {
     ls_status st = LS_OK;
@@ -128,21 +250,11 @@ static ls_status load(struct trainer *trainer, const struct origin *origin)
     for (int a = 0; a < SAVER_ARRAYS; a++)
         LS_TRY(load_array(trainer, checkpoint, a, buffer));
     LS_TRY(jepa_state_upload(trainer->jepa, &(struct jepa_state){.adam_steps = adam_steps}));
-    if (origin->kind == ORIGIN_ANNEAL) {
+    if (origin->kind == ORIGIN_ANNEAL) /* the cool-down counts its own steps and draws */
         log_info("anneal from=\"%s\" its_step=%" PRId64, info->path, info->step);
-        goto done; /* the cool-down counts its own steps and draws */
-    }
-    trainer->step = info->step;
-    if (info->skipped_count > 0) {
-        LS_TRY(core_alloc(&trainer->skipped, info->skipped_count));
-        memcpy(trainer->skipped, info->skipped,
-               (size_t)info->skipped_count * sizeof *trainer->skipped);
-        trainer->skipped_count = info->skipped_count;
-    }
-    if (origin->kind == ORIGIN_OWN)
-        trainer->saving.saved_step = info->step;
-    log_info("resume from=\"%s\" finished_steps=%" PRId64, info->path, info->step);
-    trainer_compare_facts(trainer, info->facts_json);
+    else
+        LS_TRY(take_up(trainer, origin, info));
+    tell_changes(trainer, info);
 done:
     free(adam_steps);
     free(buffer);
@@ -169,13 +281,13 @@ static ls_status bring_state(struct trainer *trainer, const struct origin *origi
 ls_status trainer_resume(struct trainer *trainer)
 {
     ls_status st = LS_OK;
-    struct origin *origin = NULL;
-    LS_TRY(trainer_agree(trainer, core_alloc(&origin, 1)));
-    LS_TRY(trainer_agree(trainer, trainer->rank == 0 ? choose_origin(origin, trainer) : LS_OK));
-    LS_TRY(comm_broadcast(trainer->group, origin, sizeof *origin, 0));
-    LS_TRY(trainer_agree(trainer, bring_state(trainer, origin)));
+    const struct config *config = trainer->config;
+    if (config->stage_count > 1)
+        log_info("stage number=%d of=%d name=%s first_step=%" PRId64 " last_step=%" PRId64,
+                 config->stage + 1, config->stage_count, config->name != NULL ? config->name : "-",
+                 config->first_step + 1, config->first_step + config->optimization.total_steps);
+    LS_TRY(trainer_agree(trainer, bring_state(trainer, trainer->origin)));
     LS_TRY(trainer_agree(trainer, take_over(trainer)));
 done:
-    free(origin);
     return st;
 }

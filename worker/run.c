@@ -35,7 +35,8 @@ ls_status trainer_run(struct trainer *trainer)
 {
     ls_status st = LS_OK;
     struct data_watch watch = {0};
-    int64_t total_steps = trainer->config->optimization.total_steps;
+    /* The end of the stage: the launcher starts the next one, which may have other workers. */
+    int64_t total_steps = trainer->config->first_step + trainer->config->optimization.total_steps;
     bool stop = stop_reached(trainer);
     while (trainer->step < total_steps && !stop) {
         struct step_outcome outcome = {0};
@@ -52,7 +53,7 @@ ls_status trainer_run(struct trainer *trainer)
     LS_TRY(trainer_save_now(trainer));
     if (trainer->step < total_steps)
         st = LS_FAIL(LS_STOP, "stopped after step %" PRId64 " of %" PRId64 "; state saved",
-                     trainer->step, total_steps);
+                     trainer->step, config_stages_steps(&trainer->stages));
 done:
     if (trainer->rank == 0)
         display_end(&trainer->display);

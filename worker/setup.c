@@ -31,7 +31,9 @@ static ls_status read_config(struct trainer *trainer)
     ls_status st = LS_OK;
     char *path = NULL;
     LS_TRY(core_format(&path, "%s/config.yaml", trainer->options->run));
-    LS_TRY(config_open(&trainer->config, path, NULL, 0));
+    LS_TRY(config_stages_open(&trainer->stages, path, NULL, 0));
+    trainer->config = trainer->stages.list[0];
+    LS_TRY(config_stages_resolve(&trainer->stages));
 done:
     free(path);
     return st;
@@ -164,13 +166,13 @@ done:
 static ls_status open_at_step(struct trainer *trainer)
 {
     ls_status st = LS_OK;
-    LS_TRY(loader_open(&trainer->loader, trainer->config, trainer->datasets, trainer->step,
-                       trainer->micro_first, trainer->micro_count, trainer->skipped,
-                       trainer->skipped_count));
+    LS_TRY(loader_open(&trainer->loader, trainer->config, trainer->datasets,
+                       trainer->step - trainer->config->first_step, trainer->micro_first,
+                       trainer->micro_count, trainer->skipped, trainer->skipped_count));
     if (trainer->rank == 0) {
         LS_TRY(metrics_open(&trainer->metrics, trainer->options->run, trainer->step));
         display_open(&trainer->display, trainer->options->progress,
-                     trainer->config->optimization.total_steps);
+                     config_stages_steps(&trainer->stages));
     }
     LS_TRY(trainer_saving_start(trainer));
 done:
@@ -182,6 +184,8 @@ ls_status trainer_open(struct trainer *trainer, const struct worker_options *opt
     ls_status st = LS_OK;
     *trainer = (struct trainer){.options = options, .own = true};
     LS_TRY(join(trainer));
+    watchdog_phase("load", 0, trainer->config->run.save_timeout_s + TRAINER_WATCH_S);
+    LS_TRY(trainer_choose_origin(trainer));
     watchdog_phase("start", 0, trainer->config->run.start_timeout_s + TRAINER_WATCH_S);
     LS_TRY(trainer_agree(trainer, open_all(trainer)));
     LS_TRY(trainer_compare_ranks(trainer));
@@ -207,7 +211,10 @@ void trainer_close(struct trainer *trainer)
         dataset_close(&trainer->datasets[i]);
     free((void *)trainer->datasets);
     trainer->datasets = NULL;
-    config_close(&trainer->config);
+    config_stages_close(&trainer->stages);
+    trainer->config = NULL;
+    free(trainer->origin);
+    trainer->origin = NULL;
     free(trainer->skipped);
     trainer->skipped = NULL;
 }

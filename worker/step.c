@@ -271,17 +271,18 @@ static void fill_metrics(const struct trainer *trainer, const struct step_work *
     const double *tail = trainer->sums + jepa_statistics_count(trainer->jepa);
     const struct config *config = trainer->config;
     struct schedule_values values = schedule_at(config, trainer->step + 1);
-    *out = (struct step_metrics){.step = trainer->step + 1,
-                                 .epoch = trainer->step / config->optimization.ipe + 1,
-                                 .loss = tail[TAIL_LOSS],
-                                 .group_count = config->mask_count,
-                                 .lr = values.lr,
-                                 .weight_decay = values.weight_decay,
-                                 .ema = values.ema,
-                                 .grad_norm = tail[TAIL_GRAD_NORM],
-                                 .flops_per_s = tail[TAIL_FLOPS],
-                                 .draw_hash = work->vote.draws,
-                                 .has_rank = work->want_gram};
+    *out = (struct step_metrics){
+        .step = trainer->step + 1,
+        .epoch = (trainer->step - config->first_step) / config->optimization.ipe + 1,
+        .loss = tail[TAIL_LOSS],
+        .group_count = config->mask_count,
+        .lr = values.lr,
+        .weight_decay = values.weight_decay,
+        .ema = values.ema,
+        .grad_norm = tail[TAIL_GRAD_NORM],
+        .flops_per_s = tail[TAIL_FLOPS],
+        .draw_hash = work->vote.draws,
+        .has_rank = work->want_gram};
     memcpy(out->group_loss, &tail[TAIL_GROUP_LOSS], sizeof out->group_loss);
     fill_waits(out, &tail[TAIL_WAITS], trainer->size);
     jepa_statistics_reduce(trainer->jepa, trainer->sums, &out->target_std, &out->prediction_cosine);

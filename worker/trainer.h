@@ -11,7 +11,7 @@
 #include "checkpoint/checkpoint.h"
 #include "comm/buckets.h"
 #include "comm/comm.h"
-#include "core/config.h"
+#include "core/config_stages.h"
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "model/jepa.h"
@@ -44,7 +44,9 @@ struct trainer {
     const struct worker_options *options;
     struct comm_group *group;
     int rank, size;
-    struct config *config;
+    struct config_stages stages;
+    struct config *config; /* of the running stage, one of `stages` */
+    struct origin *origin; /* where the run goes on from (resume.c) */
     struct worker_device device;
     struct dataset **datasets; /* [config->data.dataset_count] */
     struct jepa *jepa;
@@ -86,8 +88,11 @@ ls_status trainer_agree(struct trainer *trainer, ls_status mine) LS_MUST_CHECK;
  * size, program, config, datasets, parameter table.  Collective.  Errors: LS_USAGE. */
 ls_status trainer_compare_ranks(struct trainer *trainer) LS_MUST_CHECK;
 
-/* Initial weights, or the state of the newest good checkpoint of the run (of `anneal_ckpt` or
- * `read_checkpoint` when the run has none).  Sets `step` and `skipped`.  Collective. */
+/* Choose what the run goes on from: its newest good checkpoint (`anneal_ckpt` or `read_checkpoint`
+ * when it has none), or nothing.  That says which stage runs: sets `config`.  Collective. */
+ls_status trainer_choose_origin(struct trainer *trainer) LS_MUST_CHECK;
+
+/* Initial weights, or the state that was chosen.  Sets `step` and `skipped`.  Collective. */
 ls_status trainer_resume(struct trainer *trainer) LS_MUST_CHECK;
 
 /* Hash over the fingerprints of all datasets, in the config's order.  Local. */

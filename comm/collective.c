@@ -134,12 +134,14 @@ static ls_status time_out(struct comm_group *group, const struct comm_request *r
     while (group->explain)
         if (pthread_cond_timedwait(&group->done, &group->mutex, &until) == ETIMEDOUT)
             break;
+    if (group->broken != LS_OK) /* the transfer failed meanwhile: that says more */
+        return broken_status(group);
     bool known = !group->explain && group->missing[0] != '\0';
     group->broken = LS_FAIL(
         LS_TIMEOUT,
         "%s number %" PRId64 " of %" PRId64 " bytes did not end within %g s%s%s", /* one line */
         comm_kind_name(request->kind), request->sequence, comm_request_bytes(request),
-        group->timeout_s, known ? ": nothing from rank " : "", known ? group->missing : "");
+        group->timeout_s, known ? ": " : "", known ? group->missing : "");
     (void)snprintf(group->broken_text, COMM_TEXT_BYTES, "%s", status_message());
     return group->broken;
 }

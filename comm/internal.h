@@ -46,7 +46,7 @@ struct comm_slot {
     int64_t offset, count; /* a sum's piece */
     float *received;       /* a sum's receive buffer */
     MPI_Request *requests; /* [2 * (size - 1)] */
-    int *peers;            /* rank of each receive */
+    int *peers;            /* of each request */
     int receives, total;
 };
 
@@ -66,7 +66,7 @@ struct comm_group {
     bool stop;
     int abort_code;      /* -1: none */
     bool explain;        /* a waiter asks who is missing */
-    char *missing;       /* [COMM_TEXT_BYTES] the answer */
+    char *missing;       /* [COMM_TEXT_BYTES] the answer, "nothing from rank 1, 3" */
     ls_status broken;    /* first failure */
     char *broken_text;   /* [COMM_TEXT_BYTES] */
     int sums_unfinished; /* for the counters */

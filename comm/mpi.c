@@ -63,7 +63,7 @@ static ls_status open_slot(struct comm_slot *slot, int size, bool sums)
     if (peers == 0)
         return LS_OK;
     LS_TRY(core_alloc_bytes((void **)&slot->requests, 2 * peers, sizeof(MPI_Request)));
-    LS_TRY(core_alloc(&slot->peers, peers));
+    LS_TRY(core_alloc(&slot->peers, 2 * peers));
     if (sums) {
         int64_t first = 0;
         LS_TRY(core_alloc(&slot->received,

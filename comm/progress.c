@@ -45,7 +45,7 @@ static ls_status receive(struct comm_group *group, struct comm_slot *slot, void 
 {
     if (bytes == 0)
         return LS_OK;
-    slot->peers[slot->receives] = from;
+    slot->peers[slot->total] = from;
     slot->receives++;
     return comm_check_mpi(MPI_Irecv(to, (int)bytes, MPI_BYTE, from, slot->tag, group->communicator,
                                     &slot->requests[slot->total++]),
@@ -57,6 +57,7 @@ static ls_status send(struct comm_group *group, struct comm_slot *slot, const vo
 {
     if (bytes == 0)
         return LS_OK;
+    slot->peers[slot->total] = to;
     return comm_check_mpi(MPI_Isend(from, (int)bytes, MPI_BYTE, to, slot->tag, group->communicator,
                                     &slot->requests[slot->total++]),
                           "send");
@@ -248,10 +249,10 @@ static bool in_flight(const struct comm_group *group)
     return busy;
 }
 
-/* Add the ranks that a slot still waits for to `missing[size]`. */
-static void mark_missing(const struct comm_slot *slot, bool *missing)
+/* Add the ranks of requests [first, end) that are not done to `missing[size]`. */
+static void mark_missing(const struct comm_slot *slot, int first, int end, bool *missing)
 {
-    for (int i = 0; slot->request != NULL && i < slot->receives; i++) {
+    for (int i = first; slot->request != NULL && i < end; i++) {
         int there = 1;
         if (slot->requests[i] != MPI_REQUEST_NULL &&
             MPI_Request_get_status(slot->requests[i], &there, MPI_STATUS_IGNORE) != MPI_SUCCESS)
@@ -261,22 +262,35 @@ static void mark_missing(const struct comm_slot *slot, bool *missing)
     }
 }
 
-/* Write into group->missing which ranks the transfers in flight wait for. */
+/* "WORDS rank 1, 3" of the ranks whose receives, or sends, are not done; "" when all are. */
+static void name_missing(char *out, struct comm_group *group, bool sends, const char *words)
+{
+    size_t used = 0;
+    bool *missing = calloc((size_t)group->size, sizeof *missing);
+    out[0] = '\0';
+    if (missing == NULL)
+        return;
+    for (int i = 0; i <= COMM_SUM_SLOTS; i++) {
+        const struct comm_slot *slot =
+            i < COMM_SUM_SLOTS ? &group->sum_slots[i] : &group->other_slot;
+        mark_missing(slot, sends ? slot->receives : 0, sends ? slot->total : slot->receives,
+                     missing);
+    }
+    for (int r = 0; r < group->size && used < COMM_TEXT_BYTES - 32; r++)
+        if (missing[r])
+            used += (size_t)snprintf(out + used, COMM_TEXT_BYTES - used, "%s%s%d",
+                                     used > 0 ? ", " : words, used > 0 ? "" : " rank ", r);
+    free(missing);
+}
+
+/* Write into group->missing which ranks the transfers in flight wait for: those that sent nothing,
+ * or else those that take nothing. */
 static void explain(struct comm_group *group)
 {
     char text[COMM_TEXT_BYTES] = "";
-    size_t used = 0;
-    bool *missing = calloc((size_t)group->size, sizeof *missing);
-    if (missing != NULL) {
-        mark_missing(&group->other_slot, missing);
-        for (int i = 0; i < COMM_SUM_SLOTS; i++)
-            mark_missing(&group->sum_slots[i], missing);
-        for (int r = 0; r < group->size && used < sizeof text - 16; r++)
-            if (missing[r])
-                used += (size_t)snprintf(text + used, sizeof text - used, "%s%d",
-                                         used > 0 ? ", " : "", r);
-    }
-    free(missing);
+    name_missing(text, group, false, "nothing from");
+    if (text[0] == '\0')
+        name_missing(text, group, true, "not taken by");
     (void)pthread_mutex_lock(&group->mutex);
     memcpy(group->missing, text, sizeof text);
     group->explain = false;

@@ -24,6 +24,8 @@ ends() {
 }
 ends timeout 14 8
 [ "$(grep -c 'timeout named rank 1' "$WORK/log")" -ge 1 ] || fail "timeout: nobody named rank 1"
+ends deaf 14 10
+grep -q 'timeout named rank 1' "$WORK/log" || fail "deaf: rank 0 did not name rank 1: $(grep -m1 level=error "$WORK/log")"
 ends abort 11 8
 ends killed 137 8
 grep -q 'went through' "$WORK/log" && fail "killed: a barrier went through without rank 1"

@@ -2,7 +2,7 @@
  * mpirun.
  *
  *     comm_check sums|buckets|agree          every rank exits 0, or prints what is wrong and exits 1
- *     comm_check timeout|killed|abort        rank 1 misbehaves; the others must leave by themselves
+ *     comm_check timeout|deaf|killed|abort   rank 1 misbehaves; the others must leave by themselves
  */
 #include <math.h>
 #include <signal.h>
@@ -250,6 +250,33 @@ done:
     return st;
 }
 
+/* Rank 1 takes nothing of what is sent to all: the sender, whom nobody owes anything, names it. */
+static ls_status check_deaf(struct comm_group *group)
+{
+    enum { BYTES = 8 << 20 };
+    ls_status st = LS_OK;
+    char *data = NULL;
+    LS_TRY(core_alloc(&data, BYTES));
+    LS_TRY(comm_barrier(group));
+    if (comm_rank(group) == 1)
+        for (;;)
+            clock_sleep_s(60);
+    comm_set_timeout(group, 2.0);
+    st = comm_broadcast(group, data, BYTES, 0);
+    if (comm_rank(group) != 0) {
+        LS_TRY(st);
+        clock_sleep_s(20); /* rank 0 ends the job */
+    }
+    if (st != LS_TIMEOUT || strstr(status_message(), ": not taken by rank 1") == NULL)
+        return LS_FAIL(LS_FAILED, "got '%s: %s'", status_name(st), status_message());
+    (void)printf("rank 0: timeout named rank 1\n");
+    (void)fflush(stdout);
+    comm_abort(group, status_exit_code(st)); /* the data is still being sent */
+done:
+    free(data);
+    return st;
+}
+
 /* Rank 1 dies by a signal or aborts while the others wait. */
 static ls_status check_death(struct comm_group *group, bool abort)
 {
@@ -278,6 +305,8 @@ static ls_status run_mode(struct comm_group *group, const char *mode)
         LS_TRY(check_agree(group));
     } else if (strcmp(mode, "timeout") == 0) {
         LS_TRY(check_timeout(group));
+    } else if (strcmp(mode, "deaf") == 0) {
+        LS_TRY(check_deaf(group));
     } else if (strcmp(mode, "killed") == 0) {
         LS_TRY(check_death(group, false));
     } else if (strcmp(mode, "abort") == 0) {

@@ -18,13 +18,19 @@ endif
 # Files that exist for the other case only.
 ABSENT_SOURCES := $(if $(filter none,$(GPU)),comm/nccl.c,model/gpu_none.c comm/nccl_none.c)
 CUDA_SOURCES := $(if $(filter-out none,$(GPU)),$(wildcard model/cuda/*.cu))
-CUDA_TABLE := $(if $(filter-out none,$(GPU)),$(wildcard model/cuda/*.c))
+# The fused attention needs cuDNN's headers to be built; the library is looked for when a program starts.
+CUDNN ?= $(if $(wildcard $(CUDA_HOME)/include/cudnn_graph.h),yes,no)
+WITHOUT_CUDNN := $(filter-out model/cuda/fused_none.c,$(wildcard model/cuda/cudnn*.c model/cuda/fused*.c))
+CUDA_TABLE := $(if $(filter-out none,$(GPU)),$(filter-out $(if $(filter yes,$(CUDNN)),model/cuda/fused_none.c,$(WITHOUT_CUDNN)) \
+    $(if $(filter emulated,$(GPU)),model/cuda/cudnn_library.c),$(wildcard model/cuda/*.c)))
 CUDA_OBJECTS := $(patsubst %.cu,$(O)/%.o,$(CUDA_SOURCES))
 CUDA_INCLUDE := -isystem $(CUDA_HOME)/include
 
 # Headers that .cu files share are C17; g++ and nvcc read them as C++17.
 # What comm/nccl.c needs.
 cflags_gpu_comm := $(if $(filter-out none,$(GPU)),$(CUDA_INCLUDE))
+# What model/cuda/cudnn*.c need.
+cflags_model := $(cflags_gpu_comm)
 NVCC_FLAGS := -std=c++17 -O3 -g -lineinfo -arch=$(CUDA_ARCH) -Werror all-warnings -Xptxas -v -Xcompiler -fopenmp,-Wall,-Wextra
 HOST_CXX ?= g++
 EMULATOR_FLAGS := -std=c++17 -Wall -Wextra -Wshadow -Werror -Wno-unknown-pragmas $(CUDA_INCLUDE) -include tests/emulator/device.h

@@ -3,7 +3,7 @@
  *
  * Scores of ATTENTION_ROWS query rows against one sequence's keys live in scratch, never an N x N
  * matrix.  Float32 products use no TF32.  Backward recomputes the probabilities from lse. */
-#include "model/cuda/internal.h"
+#include "model/cuda/attention.h"
 #include "model/cuda/product.h"
 
 #include <math.h>
@@ -162,27 +162,28 @@ done:
     return st;
 }
 
-static ls_status describe(struct attention *out, struct op_device *device, struct op_matrix o,
-                          int heads, int head_width, const struct op_sequences *queries,
-                          const struct op_sequences *keys)
+static ls_status describe(struct attention *out, struct op_device *device,
+                          const struct attention_args *args)
 {
-    if (heads < 1 || head_width < 1 || queries->count != keys->count || o.rows != queries->rows ||
-        o.columns != (int64_t)heads * head_width)
+    const struct op_sequences *queries = args->queries;
+    const struct op_sequences *keys = args->keys;
+    if (args->heads < 1 || args->head_width < 1 || queries->count != keys->count ||
+        args->o.rows != queries->rows || args->o.columns != (int64_t)args->heads * args->head_width)
         return LS_FAIL(LS_USAGE,
                        "attention: %d heads of %d, %d query and %d key sequences do not fit "
                        "[%lld, %lld]",
-                       heads, head_width, queries->count, keys->count, (long long)o.rows,
-                       (long long)o.columns);
+                       args->heads, args->head_width, queries->count, keys->count,
+                       (long long)args->o.rows, (long long)args->o.columns);
     for (int s = 0; s < keys->count; s++)
         if (keys->length[s] > keys->max_length)
             return LS_FAIL(LS_USAGE, "attention: sequence %d is longer than max_length", s);
     out->device = device;
-    out->dtype = o.dtype;
-    out->heads = heads;
-    out->width = head_width;
-    out->query_rows = queries->rows;
-    out->key_rows = keys->rows;
-    out->scale = (float)(1.0 / sqrt((double)head_width));
+    out->dtype = args->o.dtype;
+    out->heads = args->heads;
+    out->width = args->head_width;
+    out->query_rows = args->queries->rows;
+    out->key_rows = args->keys->rows;
+    out->scale = (float)(1.0 / sqrt((double)args->head_width));
     return LS_OK;
 }
 
@@ -196,14 +197,14 @@ static bool any_row_without_keys(const struct op_sequences *queries,
     return any;
 }
 
-ls_status attention_fwd_cuda(struct op_device *device, struct op_matrix o, float *lse_dev,
-                             const void *q_dev, const void *k_dev, const void *v_dev, int heads,
-                             int head_width, const struct op_sequences *queries,
-                             const struct op_sequences *keys)
+ls_status attention_plain_fwd(struct op_device *device, const struct attention_args *args)
 {
     ls_status st = LS_OK;
     struct attention call;
-    LS_TRY(describe(&call, device, o, heads, head_width, queries, keys));
+    struct op_matrix o = args->o;
+    const struct op_sequences *queries = args->queries;
+    const struct op_sequences *keys = args->keys;
+    LS_TRY(describe(&call, device, args));
     if (any_row_without_keys(queries, keys))
         LS_TRY(
             zero_cuda(device, o.data_dev, (size_t)(o.rows * o.columns) * element_bytes(o.dtype)));
@@ -212,7 +213,8 @@ ls_status attention_fwd_cuda(struct op_device *device, struct op_matrix o, float
             int left = queries->length[s] - row;
             struct span span = {queries->start[s] + row, keys->start[s],
                                 left < ATTENTION_ROWS ? left : ATTENTION_ROWS, keys->length[s]};
-            LS_TRY(forward_span(&call, o, lse_dev, q_dev, k_dev, v_dev, &span));
+            LS_TRY(forward_span(&call, o, args->lse_dev, args->q_dev, args->k_dev, args->v_dev,
+                                &span));
         }
 done:
     return st;
@@ -334,12 +336,14 @@ done:
     return st;
 }
 
-ls_status attention_bwd_cuda(struct op_device *device, void *dq_dev, void *dk_dev, void *dv_dev,
-                             struct op_matrix d_o, struct op_matrix o, const float *lse_dev,
-                             const void *q_dev, const void *k_dev, const void *v_dev, int heads,
-                             int head_width, const struct op_sequences *queries,
-                             const struct op_sequences *keys)
+ls_status attention_plain_bwd(struct op_device *device, const struct attention_args *args)
 {
+    struct op_matrix o = args->o;
+    struct op_matrix d_o = args->d_o;
+    const struct op_sequences *queries = args->queries;
+    const struct op_sequences *keys = args->keys;
+    int heads = args->heads;
+    int head_width = args->head_width;
     ls_status st = LS_OK;
     struct attention call;
     struct gradients g = {};
@@ -349,15 +353,15 @@ ls_status attention_bwd_cuda(struct op_device *device, void *dq_dev, void *dk_de
     size_t delta_count = (size_t)heads * (size_t)queries->rows;
     bool direct = o.dtype == OP_F32;
     size_t scores = 4 * (size_t)heads * ATTENTION_ROWS * (size_t)keys->max_length;
-    LS_TRY(describe(&call, device, o, heads, head_width, queries, keys));
+    LS_TRY(describe(&call, device, args));
     LS_TRY(cuda_scratch(device, &scratch_dev,
                         (delta_count + scores + (direct ? 0 : 2 * keys_count)) * sizeof(float)));
-    g.dq_dev = dq_dev;
+    g.dq_dev = args->dq_dev;
     g.scores_dev = scratch_dev + delta_count;
-    g.dk_dev = direct ? (float *)dk_dev : g.scores_dev + scores;
-    g.dv_dev = direct ? (float *)dv_dev : g.dk_dev + keys_count;
+    g.dk_dev = direct ? (float *)args->dk_dev : g.scores_dev + scores;
+    g.dv_dev = direct ? (float *)args->dv_dev : g.dk_dev + keys_count;
     g.delta_dev = scratch_dev;
-    LS_TRY(zero_cuda(device, dq_dev, queries_count * element_bytes(o.dtype)));
+    LS_TRY(zero_cuda(device, args->dq_dev, queries_count * element_bytes(o.dtype)));
     LS_TRY(zero_cuda(device, g.dk_dev, keys_count * sizeof(float)));
     LS_TRY(zero_cuda(device, g.dv_dev, keys_count * sizeof(float)));
     if (o.rows > 0) {
@@ -369,14 +373,24 @@ ls_status attention_bwd_cuda(struct op_device *device, void *dq_dev, void *dk_de
         });
         LS_TRY(launch_check("delta"));
     }
-    LS_TRY(backward_all(&call, &g, d_o, lse_dev, q_dev, k_dev, v_dev, queries, keys));
+    LS_TRY(backward_all(&call, &g, d_o, args->lse_dev, args->q_dev, args->k_dev, args->v_dev,
+                        queries, keys));
     if (!direct) {
         int64_t count = (int64_t)keys_count;
-        LS_TRY(cast_cuda(device, op_matrix{dk_dev, 1, count, OP_BF16},
+        LS_TRY(cast_cuda(device, op_matrix{args->dk_dev, 1, count, OP_BF16},
                          op_matrix{g.dk_dev, 1, count, OP_F32}));
-        LS_TRY(cast_cuda(device, op_matrix{dv_dev, 1, count, OP_BF16},
+        LS_TRY(cast_cuda(device, op_matrix{args->dv_dev, 1, count, OP_BF16},
                          op_matrix{g.dv_dev, 1, count, OP_F32}));
     }
 done:
     return st;
+}
+
+size_t attention_plain_bytes(const struct op_limits *limits)
+{
+    size_t heads = (size_t)limits->heads;
+    size_t rows = (size_t)limits->rows;
+    return (4 * heads * ATTENTION_ROWS * (size_t)limits->max_length + heads * rows +
+            2 * rows * heads * (size_t)limits->head_width) *
+           sizeof(float);
 }

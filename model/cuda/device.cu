@@ -1,10 +1,15 @@
 /* The card: opening it, its memory, its compute stream, copies to and from the host. */
+#include "model/cuda/attention.h"
 #include "model/cuda/cuda.h"
+#include "model/cuda/fused.h"
 #include "model/cuda/internal.h"
 #include "model/cuda/product.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
 
 int op_cuda_count(void)
 {
@@ -16,6 +21,19 @@ int op_cuda_count(void)
     return count;
 }
 
+/* The fused attention, or the reason why there is none. */
+static void open_fused(struct op_device *device)
+{
+    const char *wanted = getenv("LOCKSTEP_ATTENTION");
+    if (wanted != NULL && strcmp(wanted, "plain") == 0)
+        log_info("attention bf16=plain f32=plain reason=LOCKSTEP_ATTENTION");
+    else if (fused_open(&device->fused, device->stream) == LS_OK)
+        log_info("attention bf16=cudnn f32=plain cudnn=%zu", fused_version(device->fused));
+    else
+        log_warn("attention bf16=plain f32=plain reason=\"%s\"", status_message());
+    status_clear();
+}
+
 static ls_status describe(struct op_device *device)
 {
     ls_status st = LS_OK;
@@ -24,8 +42,9 @@ static ls_status describe(struct op_device *device)
     CUDA_TRY(cudaGetDeviceProperties(&properties, device->index));
     CUDA_TRY(cudaRuntimeGetVersion(&version));
     (void)snprintf(device->facts, sizeof device->facts,
-                   "card=\"%s\" sm=%d%d cuda=%d.%d deterministic=%s", properties.name,
+                   "card=\"%s\" sm=%d%d cuda=%d.%d cudnn=%zu deterministic=%s", properties.name,
                    properties.major, properties.minor, version / 1000, version % 1000 / 10,
+                   device->fused != NULL ? fused_version(device->fused) : 0,
                    device->deterministic ? "yes" : "no");
 done:
     return st;
@@ -46,13 +65,14 @@ ls_status op_cuda_open(struct op_device **out, int index, bool deterministic)
     device->index = index;
     device->deterministic = deterministic;
     CUDA_TRY(cudaSetDevice(index));
-    LS_TRY(describe(device));
     CUDA_TRY(cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
     BLAS_TRY(cublasLtCreate(&device->lt));
     BLAS_TRY(cublasCreate(&device->blas));
     CUDA_TRY(cudaMalloc(&device->blas_workspace_dev, BLAS_WORKSPACE_BYTES));
     BLAS_TRY(cublasSetStream(device->blas, device->stream));
     BLAS_TRY(cublasSetWorkspace(device->blas, device->blas_workspace_dev, BLAS_WORKSPACE_BYTES));
+    open_fused(device);
+    LS_TRY(describe(device));
     *out = device;
     device = NULL;
 done:
@@ -67,6 +87,7 @@ void op_cuda_close(struct op_device **pointer)
         return;
     (void)cudaDeviceSynchronize();
     product_plans_free(device);
+    fused_close(&device->fused);
     if (device->blas != NULL)
         (void)cublasDestroy(device->blas);
     if (device->lt != NULL)
@@ -184,16 +205,15 @@ ls_status cuda_scratch(struct op_device *device, float **out_dev, size_t bytes)
     return LS_OK;
 }
 
-/* Scratch is the largest of: score and gradient blocks of the plain attention, partial column sums,
- * statistics. */
+/* Scratch is the largest of: what plain and fused attention need, partial column sums, statistics.
+ */
 ls_status reserve_cuda(struct op_device *device, const struct op_limits *limits)
 {
     ls_status st = LS_OK;
-    size_t heads = (size_t)limits->heads;
     size_t rows = (size_t)limits->rows;
-    size_t attention = (4 * heads * ATTENTION_ROWS * (size_t)limits->max_length + heads * rows +
-                        2 * rows * heads * (size_t)limits->head_width) *
-                       sizeof(float);
+    size_t plain = attention_plain_bytes(limits);
+    size_t fused = attention_fused_bytes(device, limits);
+    size_t attention = plain > fused ? plain : fused;
     size_t sums =
         3 * (size_t)SUM_BLOCKS * (size_t)limits->columns * sizeof(double) + rows * sizeof(double);
     size_t bytes = (attention > sums ? attention : sums) + 4096;

@@ -11,6 +11,7 @@
 #include "model/cuda/operators.h"
 
 struct product_plan;
+struct fused;
 
 struct op_device {
     int index;
@@ -19,6 +20,7 @@ struct op_device {
     cublasLtHandle_t lt;
     cublasHandle_t blas;
     struct product_plan *plans; /* list, made at first use of a shape */
+    struct fused *fused;        /* NULL: attention is plain in bf16 too */
     void *blas_workspace_dev;
     float *scratch_dev; /* partial sums, cast biases, score blocks: valid within one operator */
     size_t scratch_bytes;

@@ -33,6 +33,9 @@ static constexpr int warpSize = 32;
 void emulator_launch(const char *name, dim3 grid, dim3 block, size_t shared_bytes,
                      cudaStream_t stream, std::function<void()> body);
 
+/* Fused attention backward in pieces: one sequence of 128 tokens and 4 heads at a time. */
+#define LS_FUSED_WORKSPACE_BYTES (128 << 10)
+
 /* Arguments are evaluated and converted to the kernel's parameters now; the kernel runs later. */
 template <typename T> struct emulator_same {
     using type = T;

@@ -160,10 +160,14 @@ static void attention(struct op_test *test, const void *argument)
         test->device, dq_dev, dk_dev, dv_dev,
         op_test_matrix(test, d_o, queries.rows, heads * width, c->dtype), out, lse_dev, q_dev,
         k_dev, v_dev, heads, width, &queries, &keys));
+    /* dS is rounded after the subtraction of rounded numbers.  With 4 units instead of 6 the
+     * largest error over its bound, in 8 runs with other random numbers each, was 0.99 of the plain
+     * CUDA attention and 1.15 of the fused one. */
+    double twice = 1.5 * inner;
     expect_rows(test, "dq", dq_dev, dq, heads, width, &queries, store + 2.0 * bound,
-                inner + 2.0 * bound);
+                twice + 2.0 * bound);
     expect_rows(test, "dk", dk_dev, dk, heads, width, &keys, store + 2.0 * bound,
-                inner + 2.0 * bound);
+                twice + 2.0 * bound);
     expect_rows(test, "dv", dv_dev, dv, heads, width, &keys, store + 2.0 * bound,
                 inner + 2.0 * bound);
 }

@@ -1,0 +1,346 @@
+/* Attention by cuDNN's fused plans: what shape a call has, what its tensors lie at, and the rows
+ * that belong to no sequence.
+ *
+ * Sequences that lie a fixed number of rows apart are a strided tensor; others are ragged, with
+ * offsets that a kernel makes from the sequences' device arrays.  Lengths always come from device
+ * memory.  Backward with a fixed order of sums keeps dS of what runs at a time in the workspace:
+ * it goes through the sequences, or the heads of one, in pieces that fit WORKSPACE_BYTES. */
+#include "model/cuda/attention.h"
+#include "model/cuda/fused.h"
+
+/* The emulated build sets less, so that small shapes go in pieces too (tests/emulator/device.h). */
+#ifndef LS_FUSED_WORKSPACE_BYTES
+#define LS_FUSED_WORKSPACE_BYTES (1 << 30)
+#endif
+
+enum : int64_t {
+    WORKSPACE_BYTES = LS_FUSED_WORKSPACE_BYTES,
+    SLACK_BYTES = 1 << 20, /* of a plan beside dS: tensor maps of ragged sequences, semaphores */
+    SLACK_PER_SEQUENCE = 4096,
+    LENGTH_MULTIPLE = 128 /* dS is kept in tiles */
+};
+enum { PAIR = 2, SEQUENCE_ARRAYS = 4 };
+
+static int64_t rounded(int64_t n, int64_t multiple)
+{
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+static int64_t scores_bytes(int64_t queries, int64_t keys)
+{
+    return rounded(queries, LENGTH_MULTIPLE) * rounded(keys, LENGTH_MULTIPLE) *
+           (int64_t)sizeof(__nv_bfloat16);
+}
+
+static int64_t slack_bytes(int64_t sequences)
+{
+    return SLACK_BYTES + SLACK_PER_SEQUENCE * sequences;
+}
+
+/* Offsets of four tensors and lengths of two. */
+static int64_t vector_bytes(int64_t sequences)
+{
+    return rounded((sequences + 1) * (SEQUENCE_ARRAYS * (int64_t)sizeof(int64_t) +
+                                      PAIR * (int64_t)sizeof(int32_t)),
+                   256);
+}
+
+size_t attention_fused_bytes(const struct op_device *device, const struct op_limits *limits)
+{
+    if (device->fused == NULL)
+        return 0;
+    int64_t rows = limits->rows * limits->heads;
+    int64_t scores =
+        scores_bytes(limits->max_length, limits->max_length) * limits->heads * limits->sequences;
+    int64_t bytes =
+        vector_bytes(limits->sequences) + rounded(rows * 4, 256) + slack_bytes(limits->sequences);
+    if (device->deterministic)
+        bytes += scores < WORKSPACE_BYTES ? scores : WORKSPACE_BYTES;
+    else
+        bytes += rounded(rows * limits->head_width * 4, 256);
+    return (size_t)bytes;
+}
+
+/* Rows from one sequence to the next where they are all alike, else 0. */
+static int64_t step_of(const struct op_sequences *s)
+{
+    int64_t step = s->count > 1 ? s->start[1] : s->rows;
+    for (int i = 0; i < s->count; i++)
+        if (s->start[i] != i * step || s->length[i] > step)
+            return 0;
+    return step;
+}
+
+static int bound_of(const struct op_sequences *s, int64_t step)
+{
+    return step > 0 && step < s->max_length ? (int)step : s->max_length;
+}
+
+static struct attention_shape shape_of(const struct op_device *device,
+                                       const struct attention_args *args, bool backward)
+{
+    struct attention_shape shape = {};
+    const struct op_sequences *q = args->queries;
+    const struct op_sequences *k = args->keys;
+    shape.query_step = step_of(q);
+    shape.key_step = step_of(k);
+    shape.queries = bound_of(q, shape.query_step);
+    shape.keys = bound_of(k, shape.key_step);
+    if (shape.query_step == 0 || shape.key_step == 0 ||
+        (q->count - 1) * shape.query_step + shape.queries > q->rows ||
+        (k->count - 1) * shape.key_step + shape.keys > k->rows) {
+        shape.query_step = shape.key_step = 0;
+        shape.queries = q->max_length;
+        shape.keys = k->max_length;
+    }
+    shape.sequences = q->count;
+    shape.heads = shape.all_heads = args->heads;
+    shape.width = args->head_width;
+    shape.query_rows = q->rows;
+    shape.key_rows = k->rows;
+    shape.backward = backward;
+    shape.lse = backward || args->lse_dev != NULL;
+    shape.deterministic = backward && device->deterministic;
+    return shape;
+}
+
+/* Lengths and element offsets of `count` sequences; entry `count` of the offsets is the end.  One
+ * block; bytes moved: nothing to speak of. */
+static __global__ void sequences_kernel(int64_t *offsets, int32_t *lengths,
+                                        const int32_t *query_start, const int32_t *query_length,
+                                        const int32_t *key_start, const int32_t *key_length,
+                                        int count, int width, int heads)
+{
+    for (int i = threadIdx.x; i <= count; i += blockDim.x) {
+        int s = i < count ? i : count - 1;
+        int64_t query = query_start[s] + (i < count ? 0 : query_length[s]);
+        int64_t key = key_start[s] + (i < count ? 0 : key_length[s]);
+        offsets[i] = query * width;
+        offsets[count + 1 + i] = key * width;
+        offsets[2 * (count + 1) + i] = query * width * heads;
+        offsets[3 * (count + 1) + i] = query;
+        if (i < count) {
+            lengths[i] = query_length[i];
+            lengths[count + i] = key_length[i];
+        }
+    }
+}
+
+/* Zero the rows that belong to no sequence.  Block (g, h): the gap before sequence g (after the
+ * last: g == count) in part h of [parts][rows][width]; a thread writes 4 bytes at a time. */
+static __global__ void gaps_kernel(uint32_t *memory, const int32_t *start, const int32_t *length,
+                                   int count, int64_t rows, int64_t row_words)
+{
+    int gap = (int)blockIdx.x;
+    int64_t from = gap > 0 ? start[gap - 1] + length[gap - 1] : 0;
+    int64_t to = gap < count ? start[gap] : rows;
+    uint32_t *part = memory + blockIdx.y * rows * row_words;
+    for (int64_t i = from * row_words + threadIdx.x; i < to * row_words; i += blockDim.x)
+        part[i] = 0;
+}
+
+static ls_status zero_gaps(struct op_device *device, void *memory_dev, int parts, int64_t columns,
+                           const struct op_sequences *s)
+{
+    LS_LAUNCH(gaps_kernel, dim3((unsigned)s->count + 1, (unsigned)parts), 256, 0, device->stream,
+              (uint32_t *)memory_dev, s->start_dev, s->length_dev, s->count, s->rows, columns / 2);
+    return launch_check("gaps");
+}
+
+struct piece { /* what one execution computes */
+    int sequence, head;
+};
+
+/* Views of the call's buffers, and of scratch, that begin at a piece. */
+static struct attention_buffers buffers_of(const struct attention_args *args,
+                                           const struct attention_shape *shape, char *scratch_dev,
+                                           struct piece at)
+{
+    const int count = args->queries->count;
+    const int64_t width = shape->width;
+    const int64_t query = at.sequence * shape->query_step + at.head * shape->query_rows;
+    const int64_t key = at.sequence * shape->key_step + at.head * shape->key_rows;
+    const int64_t output =
+        at.sequence * shape->query_step * shape->all_heads * width + at.head * width;
+    const int64_t lse_bytes = rounded(4 * shape->query_rows * shape->all_heads, 256);
+    const int64_t *offset_dev = (const int64_t *)scratch_dev + at.sequence;
+    const int32_t *length_dev =
+        (const int32_t *)((const int64_t *)scratch_dev + SEQUENCE_ARRAYS * (count + 1)) +
+        at.sequence;
+    char *delta_dev = scratch_dev + vector_bytes(count);
+    char *sum_dev = delta_dev + (shape->backward ? lse_bytes : 0);
+    const bool sums = shape->backward && !shape->deterministic;
+    struct attention_buffers out = {};
+    out.q_dev = (const __nv_bfloat16 *)args->q_dev + query * width;
+    out.k_dev = (const __nv_bfloat16 *)args->k_dev + key * width;
+    out.v_dev = (const __nv_bfloat16 *)args->v_dev + key * width;
+    out.o_dev = (__nv_bfloat16 *)args->o.data_dev + output;
+    out.lse_dev = args->lse_dev != NULL ? args->lse_dev + query : NULL;
+    out.query_length_dev = length_dev;
+    out.key_length_dev = length_dev + count;
+    out.query_offset_dev = offset_dev;
+    out.key_offset_dev = offset_dev + (count + 1);
+    out.output_offset_dev = offset_dev + 2 * (count + 1);
+    out.lse_offset_dev = offset_dev + 3 * (count + 1);
+    out.delta_dev = (float *)delta_dev + query;
+    out.dq_sum_dev = (float *)sum_dev + query * width;
+    out.workspace_dev =
+        sum_dev + (sums ? rounded(4 * width * shape->query_rows * shape->all_heads, 256) : 0);
+    if (!shape->backward)
+        return out;
+    out.d_o_dev = (const __nv_bfloat16 *)args->d_o.data_dev + output;
+    out.dq_dev = (__nv_bfloat16 *)args->dq_dev + query * width;
+    out.dk_dev = (__nv_bfloat16 *)args->dk_dev + key * width;
+    out.dv_dev = (__nv_bfloat16 *)args->dv_dev + key * width;
+    return out;
+}
+
+/* Bytes that are left for the workspace of a plan. */
+static size_t workspace_limit(const struct op_device *device, const struct attention_args *args,
+                              const struct attention_shape *shape)
+{
+    struct piece first = {0, 0};
+    char *base_dev = (char *)device->scratch_dev;
+    size_t used =
+        (size_t)((char *)buffers_of(args, shape, base_dev, first).workspace_dev - base_dev);
+    return device->scratch_bytes > used ? device->scratch_bytes - used : 0;
+}
+
+static ls_status fill_sequences(struct op_device *device, const struct attention_args *args,
+                                const struct attention_shape *shape, char **scratch_dev)
+{
+    ls_status st = LS_OK;
+    const struct op_sequences *q = args->queries;
+    float *base_dev = NULL;
+    LS_TRY(cuda_scratch(device, &base_dev, (size_t)vector_bytes(q->count)));
+    *scratch_dev = (char *)base_dev;
+    LS_LAUNCH(sequences_kernel, 1, 128, 0, device->stream, (int64_t *)base_dev,
+              (int32_t *)((int64_t *)base_dev + SEQUENCE_ARRAYS * (q->count + 1)), q->start_dev,
+              q->length_dev, args->keys->start_dev, args->keys->length_dev, q->count, shape->width,
+              shape->all_heads);
+    LS_TRY(launch_check("sequences"));
+done:
+    return st;
+}
+
+static ls_status clean(struct op_device *device, const struct attention_args *args, bool backward)
+{
+    ls_status st = LS_OK;
+    if (!backward) {
+        LS_TRY(zero_gaps(device, args->o.data_dev, 1, args->o.columns, args->queries));
+    } else {
+        LS_TRY(zero_gaps(device, args->dq_dev, args->heads, args->head_width, args->queries));
+        LS_TRY(zero_gaps(device, args->dk_dev, args->heads, args->head_width, args->keys));
+        LS_TRY(zero_gaps(device, args->dv_dev, args->heads, args->head_width, args->keys));
+    }
+done:
+    return st;
+}
+
+ls_status attention_fused_run(struct op_device *device, const struct attention_args *args,
+                              const struct fused_plan *plan, const struct attention_shape *shape)
+{
+    ls_status st = LS_OK;
+    char *scratch_dev = NULL;
+    struct attention_buffers buffers;
+    struct piece first = {0, 0};
+    LS_TRY(fill_sequences(device, args, shape, &scratch_dev));
+    buffers = buffers_of(args, shape, scratch_dev, first);
+    LS_TRY(fused_run(device->fused, plan, &buffers));
+    LS_TRY(clean(device, args, shape->backward));
+done:
+    return st;
+}
+
+static ls_status find_plan(struct op_device *device, const struct attention_args *args,
+                           struct fused_plan **out, const struct attention_shape *shape)
+{
+    ls_status st = LS_OK;
+    bool made = false;
+    LS_TRY(fused_plan_find(device->fused, out, &made, shape, workspace_limit(device, args, shape)));
+    if (made)
+        LS_TRY(attention_fused_check(device, args, out, shape));
+done:
+    return st;
+}
+
+/* A query without keys, or a sequence without tokens, is left to the plain attention. */
+static bool all_filled(const struct attention_args *args)
+{
+    for (int s = 0; s < args->queries->count; s++)
+        if (args->queries->length[s] < 1 || args->keys->length[s] < 1)
+            return false;
+    return true;
+}
+
+ls_status attention_fused_fwd(struct op_device *device, const struct attention_args *args,
+                              bool *done_out)
+{
+    ls_status st = LS_OK;
+    struct fused_plan *plan = NULL;
+    struct attention_shape shape = shape_of(device, args, false);
+    *done_out = false;
+    if (!all_filled(args))
+        return LS_OK;
+    LS_TRY(find_plan(device, args, &plan, &shape));
+    if (plan == NULL)
+        return LS_OK;
+    LS_TRY(attention_fused_run(device, args, plan, &shape));
+    *done_out = true;
+done:
+    return st;
+}
+
+/* How many sequences, or how many heads of one, backward takes at a time. */
+static void cut(struct attention_shape *shape)
+{
+    int64_t head = scores_bytes(shape->queries, shape->keys);
+    int64_t sequence = head * shape->heads;
+    if (!shape->deterministic)
+        return;
+    if (sequence <= WORKSPACE_BYTES) {
+        int64_t fit = WORKSPACE_BYTES / sequence;
+        int64_t pieces = (shape->sequences + fit - 1) / fit;
+        shape->sequences = (int)((shape->sequences + pieces - 1) / pieces);
+        return;
+    }
+    shape->sequences = 1;
+    while (shape->heads > 1 &&
+           (shape->all_heads % shape->heads != 0 || shape->heads * head > WORKSPACE_BYTES))
+        shape->heads--;
+}
+
+ls_status attention_fused_bwd(struct op_device *device, const struct attention_args *args,
+                              bool *done_out)
+{
+    ls_status st = LS_OK;
+    struct fused_plan *plan = NULL;
+    struct fused_plan *rest_plan = NULL;
+    const int count = args->queries->count;
+    char *scratch_dev = NULL;
+    struct attention_shape shape = shape_of(device, args, true);
+    struct attention_shape rest;
+    *done_out = false;
+    if (!all_filled(args))
+        return LS_OK;
+    cut(&shape);
+    rest = shape;
+    rest.sequences = count % shape.sequences;
+    LS_TRY(find_plan(device, args, &plan, &shape));
+    if (plan != NULL && rest.sequences > 0)
+        LS_TRY(find_plan(device, args, &rest_plan, &rest));
+    if (plan == NULL || (rest.sequences > 0 && rest_plan == NULL))
+        return LS_OK;
+    LS_TRY(fill_sequences(device, args, &shape, &scratch_dev));
+    for (int s = 0; s < count; s += shape.sequences)
+        for (int h = 0; h < shape.all_heads; h += shape.heads) {
+            struct piece at = {s, h};
+            struct attention_buffers buffers = buffers_of(args, &shape, scratch_dev, at);
+            LS_TRY(fused_run(device->fused, s + shape.sequences <= count ? plan : rest_plan,
+                             &buffers));
+        }
+    LS_TRY(clean(device, args, true));
+    *done_out = true;
+done:
+    return st;
+}

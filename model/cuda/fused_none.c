@@ -1,0 +1,53 @@
+/* Fused attention of a build without cuDNN's headers: there is none. */
+#include "model/cuda/fused.h"
+
+ls_status fused_open(struct fused **out, void *stream)
+{
+    (void)stream;
+    *out = NULL;
+    return LS_FAIL(LS_DEVICE, "this build has no cuDNN (make config says why)");
+}
+
+void fused_close(struct fused **fused)
+{
+    *fused = NULL;
+}
+
+size_t fused_version(const struct fused *fused)
+{
+    (void)fused;
+    return 0;
+}
+
+struct fused_counters fused_count(const struct fused *fused)
+{
+    (void)fused;
+    return (struct fused_counters){0};
+}
+
+ls_status fused_plan_find(struct fused *fused, struct fused_plan **out, bool *made,
+                          const struct attention_shape *shape, size_t workspace_limit)
+{
+    (void)fused;
+    (void)shape;
+    (void)workspace_limit;
+    *out = NULL;
+    *made = false;
+    return LS_OK;
+}
+
+void fused_plan_refuse(struct fused *fused, struct fused_plan *plan, const char *reason)
+{
+    (void)fused;
+    (void)plan;
+    (void)reason;
+}
+
+ls_status fused_run(struct fused *fused, const struct fused_plan *plan,
+                    const struct attention_buffers *buffers)
+{
+    (void)fused;
+    (void)plan;
+    (void)buffers;
+    return LS_FAIL(LS_USAGE, "this build has no cuDNN");
+}

@@ -72,6 +72,7 @@ static bool read_both(struct answer *answer, const int *files, double until)
         double left = until - clock_now_s();
         if (left <= 0)
             return false;
+        sources[0].revents = sources[1].revents = 0; /* as they stay when a signal ends the wait */
         if (poll(sources, 2, (int)(left * 1000) + 1) < 0 && errno != EINTR)
             return false;
         if (sources[0].revents != 0 && !take(answer, files[0]))

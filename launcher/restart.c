@@ -17,11 +17,6 @@
 #include "launcher/segments.h"
 #include "launcher/stop_signals.h"
 
-static bool curable(ls_status st)
-{
-    return st == LS_COMM || st == LS_TIMEOUT;
-}
-
 static void open_file(const struct restart_job *job, const char *run)
 {
     struct job_file *file = job->start.file;
@@ -63,22 +58,24 @@ done:
     return st;
 }
 
-static ls_status run_starts(struct restart_job *job, struct restart_policy *policy)
+/* Start after start; `*loss` is the last one's. */
+static ls_status run_starts(struct restart_job *job, struct restart_policy *policy,
+                            struct supervise_loss *loss)
 {
     const char *run = run_folder_path(job->start.folder);
-    struct supervise_loss loss;
     int64_t saved = progress_saved_step(run);
     for (;;) {
         double pause = 0;
         if (stop_asked()) {
             log_info("stopped before=workers_started");
+            loss->curable = false;
             return LS_STOP;
         }
-        ls_status st = start_once(job, policy, &loss);
-        if (!curable(st))
+        ls_status st = start_once(job, policy, loss);
+        if (st == LS_OK || st == LS_STOP || !loss->curable)
             return st;
         int64_t now = progress_saved_step(run);
-        bool again = restart_policy_failed(policy, &pause, clock_now_s(), loss.node, now > saved);
+        bool again = restart_policy_failed(policy, &pause, clock_now_s(), loss->node, now > saved);
         saved = now;
         if (!again)
             return st;
@@ -111,7 +108,7 @@ static bool leaves_it_to_us(const struct restart_job *job)
 /* Whether the job goes back into SLURM's queue: it was asked to stop (its time is over, or another
  * job needs the nodes), or its nodes fail it.  The latter not for ever: only max_restarts times in
  * a row without a new checkpoint. */
-static bool wants_requeue(const struct restart_job *job, ls_status st)
+static bool wants_requeue(const struct restart_job *job, ls_status st, bool curable)
 {
     const char *run = run_folder_path(job->start.folder);
     struct job_file *file = job->start.file;
@@ -119,7 +116,7 @@ static bool wants_requeue(const struct restart_job *job, ls_status st)
         return false;
     if (st == LS_STOP)
         return stop_asked() && leaves_it_to_us(job);
-    if (!curable(st))
+    if (st == LS_OK || !curable)
         return false;
     int64_t saved = progress_saved_step(run);
     file->requeues = saved > file->requeued_at_step ? 1 : file->requeues + 1;
@@ -152,6 +149,7 @@ ls_status restart_until_done(struct restart_job *job)
 {
     ls_status st = LS_OK;
     struct restart_policy *policy = NULL;
+    struct supervise_loss loss = {0};
     sigset_t before;
     const char *run = run_folder_path(job->start.folder);
     stop_signals_hold(&before);
@@ -161,8 +159,8 @@ ls_status restart_until_done(struct restart_job *job)
     open_file(job, run);
     LS_TRY(restart_policy_open(&policy, job->max_restarts, job->restart_window_s, job->workers,
                                job->workers_least, job->start.allocation));
-    st = run_starts(job, policy);
-    if (wants_requeue(job, st))
+    st = run_starts(job, policy, &loss);
+    if (wants_requeue(job, st, loss.curable))
         st = put_back(job, st);
     else
         job_file_write(run, job->start.file,

@@ -248,14 +248,22 @@ static void tell_missing(const struct attempt *attempt)
         log_warn("did_not_arrive %s", line);
 }
 
-static ls_status judge(const struct attempt *attempt)
+static bool lost_each_other(ls_status st)
+{
+    return st == LS_COMM || st == LS_TIMEOUT;
+}
+
+/* Reads the end records.  `*out_step`: finished steps at the failure that they tell of, -1: none.
+ */
+static ls_status judge(const struct attempt *attempt, int64_t *out_step)
 {
     ls_status st = LS_OK;
     struct run_end *ends = NULL;
     int count = 0;
     LS_TRY(run_ends_read(&ends, &count, run_folder_path(attempt->job->folder), attempt->run_epoch));
     const struct run_end *cause = run_ends_cause(ends, count);
-    bool consequence = cause != NULL && (cause->status == LS_COMM || cause->status == LS_TIMEOUT);
+    bool consequence = cause != NULL && lost_each_other(cause->status);
+    *out_step = cause != NULL ? cause->step : -1;
     if (cause == NULL || (consequence && relay_loss(attempt->relay)->node[0] != '\0'))
         st = explain(attempt);
     else if (cause->status == LS_STOP)
@@ -268,7 +276,7 @@ static ls_status judge(const struct attempt *attempt)
     if (st == LS_OK && cause != NULL && cause->status == LS_STOP)
         st = LS_STOP;
 done:
-    if (st == LS_COMM || st == LS_TIMEOUT)
+    if (lost_each_other(st))
         tell_missing(attempt);
     run_ends_free(&ends, count);
     return st;
@@ -278,7 +286,7 @@ done:
  * shall, and it has its newest checkpoint. */
 static ls_status forgive(const struct attempt *attempt, ls_status st)
 {
-    if (!stop_asked() || attempt->killed_at > 0 || (st != LS_COMM && st != LS_TIMEOUT))
+    if (!stop_asked() || attempt->killed_at > 0 || !lost_each_other(st))
         return st;
     log_warn("stopped_without_saving %s; the run goes on from its newest checkpoint when it is "
              "started again",
@@ -291,13 +299,19 @@ ls_status supervise(struct supervise_loss *out, const struct supervise_job *job,
 {
     ls_status st = LS_OK;
     struct attempt attempt = {.job = job, .errors = -1, .run_epoch = run_epoch};
+    const char *run = run_folder_path(job->folder);
+    int64_t saved = progress_saved_step(run);
+    int64_t step = -1;
     memset(out, 0, sizeof *out);
     LS_TRY(start(&attempt));
-    job_file_write(run_folder_path(job->folder), job->file, "running", "");
+    job_file_write(run, job->file, "running", "");
     watch(&attempt);
-    segments_remove(run_folder_path(job->folder));
+    segments_remove(run);
     (void)snprintf(out->node, sizeof out->node, "%s", relay_loss(attempt.relay)->node);
-    LS_TRY(forgive(&attempt, judge(&attempt)));
+    st = judge(&attempt, &step);
+    out->curable =
+        lost_each_other(st) || ((st == LS_DEVICE || st == LS_IO) && step > 0 && step > saved);
+    LS_TRY(forgive(&attempt, st));
 done:
     if (attempt.errors >= 0)
         (void)close(attempt.errors);

@@ -24,9 +24,10 @@ struct supervise_job {
     double warning_s;       /* time between SLURM's warning and the end; 0: not in a job */
 };
 
-/* Where workers were lost; "": it is not known. */
+/* How a start was lost. */
 struct supervise_loss {
-    char node[128];
+    char node[128]; /* where; "": it is not known */
+    bool curable;   /* another start may help */
 };
 
 /* Start the workers and watch them to their end.  A first signal (launcher/stop_signals.h) lets
@@ -34,8 +35,9 @@ struct supervise_loss {
  * left behind on this machine.
  *
  * Local.  Blocks.  LS_OK: all steps are done.  LS_STOP: stopped on request; also when workers were
- * lost on the way to it, which the log tells.  Errors: the workers' first failure, as one line;
- * LS_COMM and LS_TIMEOUT are those that another start may cure. */
+ * lost on the way to it, which the log tells.  Errors: the workers' first failure, as one line.
+ * Another start may cure LS_COMM and LS_TIMEOUT, and LS_DEVICE and LS_IO where steps were done:
+ * what a user can get wrong of a device or a file shows before the first. */
 ls_status supervise(struct supervise_loss *out, const struct supervise_job *job,
                     int64_t run_epoch) LS_MUST_CHECK;
 

@@ -140,6 +140,25 @@ EOF
     grep -q '^lockstep: a worker failed: .*cannot write' "$WORK/err" || fail "no end record: $(tail -1 "$WORK/err")"
 done
 
+# A device that fails in the middle of a run is started again, one that cannot be had is not.
+for step in 7 0; do
+    cat >"$WORK/worker" <<EOF
+#!/bin/sh
+mkdir -p "\$1/ends"
+end() { echo "{\"rank\":0,\"step\":\$1,\"status\":\"\$2\",\"code\":\$3,\"message\":\"it fell off the bus\"}"; }
+if [ "\$3" = 1 ]; then end $step device 12; else end 9 ok 0; fi >"\$1/ends/00000\$3-0000.json"
+[ "\$3" != 1 ] || exit 12
+EOF
+    rm -rf "$WORK/run"
+    code=0
+    timeout -k 5 60 "$lockstep" train configs/demo.yaml "${sets[@]}" -n 1 >"$WORK/out" 2>"$WORK/err" || code=$?
+    case $step/$code/$(cat "$WORK/run/run-epoch") in
+    7/0/2 | 0/12/1) ;;
+    *) fail "device lost after step $step: exit code $code after $(cat "$WORK/run/run-epoch") starts: $(tail -1 "$WORK/err")" ;;
+    esac
+    grep -q 'rank 0: it fell off the bus' "$WORK/err" || fail "device lost after step $step: $(tail -1 "$WORK/err")"
+done
+
 # --fresh once is refused where there is a run.
 train 2 "$WORK/run holds a run already.*--fresh --fresh" --fresh
 [ -e "$WORK/run/config.yaml" ] || fail "--fresh once has removed the run"

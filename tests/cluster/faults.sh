@@ -40,12 +40,13 @@ hurt() {
     case $1 in
     rank_killed) signal_on KILL node3 lockstep-worker ;;
     rank_segfault) signal_on SEGV node2 lockstep-worker ;;
-    exit_in_save | full_disk) ;; # armed before the start
+    exit_in_save) ;; # armed before the start
     damaged_checkpoint)
         shard=$(readlink -f "$WORK/$RUN/checkpoints/latest")/shard-0001-of-0004.h5
         printf 'damage' | dd of="$shard" bs=1 seek=$(($(stat -c %s "$shard") / 2)) conv=notrunc status=none
         signal_on KILL node2 lockstep-worker
         ;;
+    full_disk) head -c 200000000 /dev/zero >"$WORK/disk/filler" 2>/dev/null || : ;;
     mpirun_killed) signal_on KILL node1 mpirun ;;
     launcher_killed) signal_on KILL node1 lockstep ;;
     cable_cut) "$cluster" cut node3 ;;
@@ -68,9 +69,9 @@ mend() {
     cable_cut) sleep 12 && "$cluster" heal node3 ;;
     node_crash) sleep 5 && "$cluster" reboot node3 ;;
     batch_node_crash) sleep 5 && "$cluster" reboot node1 ;;
-    slurmd_killed) sleep 3 && "$cluster" start-slurmd node2 ;;
+    slurmd_killed) sleep 20 && "$cluster" start-slurmd node2 ;;
     slurmctld_restarted) sleep 3 && "$cluster" start-slurmctld ;;
-    full_disk) sleep 3 && rm "$WORK/disk/filler" ;;
+    full_disk) sleep 4 && rm "$WORK/disk/filler" ;;
     launcher_killed)
         wait_until 40 "$RUN: the job ends" has_ended "$JOB"
         slurm "$lockstep" status "$WORK/$RUN" >"$WORK/status" || fail "$RUN: status: exit code $?"
@@ -81,17 +82,21 @@ mend() {
     esac
 }
 
+# Some things take SLURM half a minute: a slow network makes the run last, and changes none of its bits.
+link_rate() { # RATE
+    local node
+    for node in $(seq -f 'node%g' "$NODES"); do "$cluster" rate "$node" "$1" || fail "cannot set a rate"; done
+}
+
 prepare() { # FAULT: into OPTIONS, and what has to be there before the start
     OPTIONS=()
+    STEP=60
     unset LS_FAULT
+    case $1 in time_limit | slurmd_killed | preempted) STEP=30 && link_rate 25mbit ;; esac
     case $1 in
     exit_in_save) export LS_FAULT=kill:fsync:7:2:1 ;; # rank 2, in its fourth save or so, only at the first start
     time_limit) OPTIONS=(--set 'slurm.time="1"' --set slurm.signal=USR1@53) ;;
-    full_disk)
-        mkdir -p "$WORK/disk/$RUN"
-        ln -s "disk/$RUN" "$WORK/$RUN"
-        head -c 100000000 /dev/zero >"$WORK/disk/filler" 2>/dev/null
-        ;;
+    full_disk) mkdir -p "$WORK/disk/$RUN" && ln -s "disk/$RUN" "$WORK/$RUN" ;;
     esac
 }
 
@@ -101,13 +106,13 @@ one_fault() { # FAULT
     prepare "$fault"
     submit "$RUN" "${OPTIONS[@]}"
     JOB=$(job_of "$RUN")
-    wait_until 60 "$RUN: step 60" has_step "$RUN" 60
+    wait_until 60 "$RUN: step $STEP" has_step "$RUN" "$STEP"
     LINES_BEFORE=$(($(cat_logs | wc -l) + 1))
     STEP_BEFORE=$(step_of "$RUN")
     at=$(now)
     hurt "$fault"
     case $fault in
-    slurmctld_restarted | slurmd_killed | full_disk) mend "$fault" ;;
+    slurmctld_restarted) mend "$fault" ;;
     launcher_killed)
         mend "$fault"
         noticed_after=$(since "$at")
@@ -116,10 +121,11 @@ one_fault() { # FAULT
         mend "$fault" &
         wait_until 90 "$RUN: noticed" noticed
         noticed_after=$(since "$at")
+        [ "$STEP" = 60 ] || link_rate off
         ;;
     esac
     case $fault in
-    slurmctld_restarted | full_disk | slurmd_killed) ;;
+    slurmctld_restarted | full_disk) ;;
     *)
         wait_until 120 "$RUN: running again" runs_again
         again_after=$(since "$at")

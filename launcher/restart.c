@@ -114,8 +114,10 @@ static bool wants_requeue(const struct restart_job *job, ls_status st, bool cura
     struct job_file *file = job->start.file;
     if (!job->requeue || file->job[0] == '\0' || job_file_cancelled(run) || stop_hurried())
         return false;
+    /* A preempted job's workers get SIGTERM and its launcher does not. */
+    bool at_goal = job->start.stop_at > 0 && progress_saved_step(run) >= job->start.stop_at;
     if (st == LS_STOP)
-        return stop_asked() && leaves_it_to_us(job);
+        return !at_goal && leaves_it_to_us(job);
     if (st == LS_OK || !curable)
         return false;
     int64_t saved = progress_saved_step(run);

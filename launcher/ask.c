@@ -22,12 +22,15 @@ struct answer {
     size_t error_used;
 };
 
+/* SIGTERM is held back: `scontrol requeue` makes SLURM send it to all of the job, scontrol among
+ * them, before it has answered. */
 static _Noreturn void become(const char *const *words, int out, int errors)
 {
-    sigset_t none;
+    sigset_t held;
     int nothing = open("/dev/null", O_RDONLY);
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)sigemptyset(&held);
+    (void)sigaddset(&held, SIGTERM);
+    (void)sigprocmask(SIG_SETMASK, &held, NULL);
     if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
         dup2(errors, STDERR_FILENO) < 0)
         _exit(127);
@@ -90,7 +93,10 @@ static ls_status judge(struct answer *answer, const char *name, bool in_time, in
         return LS_FAIL(LS_TIMEOUT, "%s: no answer within %d s", name, LIMIT_S);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
         return LS_FAIL(LS_USAGE, "%s is not installed, or not on PATH", name);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    if (WIFSIGNALED(status))
+        return LS_FAIL(LS_FAILED, "%s: ended by signal %d (%s)", name, WTERMSIG(status),
+                       strsignal(WTERMSIG(status)));
+    if (WEXITSTATUS(status) != 0)
         return LS_FAIL(LS_FAILED, "%s: %s", name,
                        answer->error[0] != '\0' ? answer->error : "failed without a word");
     return LS_OK;

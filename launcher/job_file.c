@@ -40,6 +40,7 @@ bool job_file_read(struct job_file *out, const char *run)
     take_text(out->state, sizeof out->state, json, "state");
     take_text(out->since, sizeof out->since, json, "since");
     take_text(out->message, sizeof out->message, json, "message");
+    take_text(out->loss, sizeof out->loss, json, "loss");
     out->pid = take_number(json, "pid");
     out->run_epoch = take_number(json, "run_epoch");
     out->workers = (int)take_number(json, "workers");
@@ -62,6 +63,7 @@ static bool add_all(cJSON *json, const struct job_file *job)
     return cJSON_AddStringToObject(json, "state", job->state) != NULL &&
            cJSON_AddStringToObject(json, "since", job->since) != NULL &&
            cJSON_AddStringToObject(json, "message", job->message) != NULL &&
+           cJSON_AddStringToObject(json, "loss", job->loss) != NULL &&
            cJSON_AddStringToObject(json, "job", job->job) != NULL &&
            cJSON_AddStringToObject(json, "chain", job->chain) != NULL &&
            cJSON_AddStringToObject(json, "host", job->host) != NULL &&

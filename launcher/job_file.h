@@ -17,7 +17,8 @@ struct job_file {
                       * failed */
     char since[32];  /* UTC, of the state */
     char message[1024];
-    int64_t pid; /* of the launcher */
+    char loss[1024]; /* why the workers were last started again */
+    int64_t pid;     /* of the launcher */
     int64_t run_epoch;
     int workers;
     int workers_asked;

@@ -80,6 +80,7 @@ static ls_status run_starts(struct restart_job *job, struct restart_policy *poli
         if (!again)
             return st;
         job->start.file->restarts++;
+        (void)snprintf(job->start.file->loss, sizeof job->start.file->loss, "%s", status_message());
         log_warn("workers_lost %s restart=%d of=%d pause_s=%.0f", status_message(),
                  restart_policy_used(policy), job->max_restarts, pause);
         job_file_write(run, job->start.file, "restarting", status_message());

@@ -149,7 +149,7 @@ static void print_status(const struct run_facts *facts, const char *run)
     if (facts->saved_step >= 0)
         (void)printf("checkpoint step %" PRId64 "\n", facts->saved_step);
     if (file->restarts > 0)
-        (void)printf("restarts   %d by this launcher\n", file->restarts);
+        (void)printf("restarts   %d by this launcher, last: %s\n", file->restarts, file->loss);
     if (file->job[0] != '\0') {
         (void)printf("job        %s", file->job);
         if (facts->queue.listed)

@@ -1,0 +1,108 @@
+# What can go wrong with the run RUN, submitted as JOB with OPTIONS, and how it is noticed.  Sourced.
+# shellcheck shell=bash
+# shellcheck source=tests/cluster/lib_cluster.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib_cluster.sh"
+JOB=
+OPTIONS=()
+LINES_BEFORE=1 # lines of the job's output up to the fault, and one
+
+cat_logs() { cat "$WORK/$RUN"/slurm-*.log 2>/dev/null; }
+# What the user was told since the fault: the first warning or error, or the first word of a stop.
+first_words() {
+    cat_logs | tail -n +"$LINES_BEFORE" |
+        grep -m1 -E ' level=warn | level=error |^lockstep: | stopping |run_folder_left_behind' |
+        sed -E 's/^[0-9TZ:-]+ level=[a-z]+ //; s/\|/,/g' | sed "s#$WORK/##g" | cut -c1-150
+}
+# shellcheck disable=SC2317 # wait_until calls these
+# Whether something was noticed since the fault.
+noticed() { [ -n "$(first_words)" ]; }
+# Whether a step was finished by workers that were started after the fault.
+# shellcheck disable=SC2317
+runs_again() { cat_logs | tail -n +"$LINES_BEFORE" | sed -n '/ workers_started /,$p' | grep -q '^step '; }
+# hurt FAULT: what is done when the run is in its middle.
+hurt() {
+    local shard
+    case $1 in
+    rank_killed) signal_on KILL node3 lockstep-worker ;;
+    rank_segfault) signal_on SEGV node2 lockstep-worker ;;
+    exit_in_save) ;; # armed before the start
+    damaged_checkpoint)
+        shard=$(readlink -f "$WORK/$RUN/checkpoints/latest")/shard-0001-of-0004.h5
+        printf 'damage' | dd of="$shard" bs=1 seek=$(($(stat -c %s "$shard") / 2)) conv=notrunc status=none
+        signal_on KILL node2 lockstep-worker
+        ;;
+    full_disk) head -c 200000000 /dev/zero >"$WORK/disk/filler" 2>/dev/null || : ;;
+    mpirun_killed) signal_on KILL node1 mpirun ;;
+    launcher_killed) signal_on KILL node1 lockstep ;;
+    cable_cut) "$cluster" cut node3 ;;
+    node_crash) "$cluster" crash node3 ;;
+    batch_node_crash) "$cluster" crash node1 ;;
+    requeue) slurm scontrol requeue "$JOB" ;;
+    preempted)
+        slurm sbatch --parsable --partition=urgent --nodes=$NODES --exclusive --output=/dev/null --wrap='sleep 2' >"$WORK/urgent" ||
+            fail "$RUN: $(cat "$WORK/urgent")"
+        ;;
+    time_limit) ;; # asked for at the start
+    slurmd_killed) "$cluster" stop-slurmd node2 ;;
+    slurmctld_restarted) "$cluster" stop-slurmctld ;;
+    *) fail "no fault is called $1" ;;
+    esac
+}
+# mend FAULT: what is repaired a few seconds later.
+mend() {
+    case $1 in
+    cable_cut) sleep 12 && "$cluster" heal node3 ;;
+    node_crash) sleep 5 && "$cluster" reboot node3 ;;
+    batch_node_crash) sleep 5 && "$cluster" reboot node1 ;;
+    slurmd_killed) sleep 20 && "$cluster" start-slurmd node2 ;;
+    slurmctld_restarted) sleep 3 && "$cluster" start-slurmctld ;;
+    full_disk) sleep 4 && rm "$WORK/disk/filler" ;;
+    launcher_killed)
+        wait_until 40 "$RUN: the job ends" has_ended "$JOB"
+        slurm "$lockstep" status "$WORK/$RUN" >"$WORK/status" || fail "$RUN: status: exit code $?"
+        grep -q '^state  *lost' "$WORK/status" || fail "$RUN: status does not say lost: $(cat "$WORK/status")"
+        submit "$RUN" "${OPTIONS[@]}"
+        JOB=$(job_of "$RUN")
+        ;;
+    esac
+}
+
+# Some things take SLURM half a minute: a slow network makes the run last, and changes none of its bits.
+link_rate() { # RATE
+    local node
+    for node in $(seq -f 'node%g' "$NODES"); do "$cluster" rate "$node" "$1" || fail "cannot set a rate"; done
+}
+
+
+# The cluster, with a partition whose jobs take the nodes of others, which get SIGTERM and 10 s; the data; a small disk.
+faults_up() {
+    export MINI_CONF='PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=urgent Nodes=node[1-4] PriorityTier=10 PreemptMode=OFF State=UP
+PartitionName=DEFAULT GraceTime=10 PriorityTier=1'
+    mkdir -p "$WORK/disk"
+    mount -t tmpfs -o size=110m tmpfs "$WORK/disk" 2>/dev/null && CLEANUP+=("umount '$WORK/disk' 2>/dev/null")
+    cluster_up
+    make_data
+}
+# undisturbed: the digest of a run that nobody hurts, into DIGEST.
+undisturbed() {
+    RUN=undisturbed
+    submit "$RUN"
+    wait_until 120 "undisturbed: finished" has_state "$RUN" finished
+    wait_until 20 "undisturbed: nothing left" nothing_left
+    DIGEST=$(digest_of "$RUN")
+    [ "${#DIGEST}" = 32 ] || fail "undisturbed: no digest: $(describe)"
+}
+# ends_whole SECONDS: the run ends by itself with the digest of the undisturbed one, and leaves nothing.
+ends_whole() {
+    local digest
+    wait_until "$1" "$RUN: finished" has_state "$RUN" finished
+    wait
+    wait_until 30 "$RUN: job ended" has_ended "$JOB"
+    wait_until 20 "$RUN: nothing left" nothing_left
+    [ "$(step_of "$RUN")" = 200 ] || fail "$RUN: ended at step $(step_of "$RUN")"
+    digest=$(digest_of "$RUN")
+    [ "$digest" = "$DIGEST" ] || fail "$RUN: digest $digest, undisturbed $DIGEST; $(describe)"
+    "$lockstep" verify "$WORK/$RUN" >"$WORK/log" 2>&1 || fail "$RUN: does not verify: $(head -1 "$WORK/log")"
+}

@@ -110,6 +110,37 @@ done:
     return st;
 }
 
+/* Whether a name is one of the lines of a text. */
+static bool has_line(const char *text, const char *name)
+{
+    size_t bytes = strlen(name);
+    for (const char *at = text; (at = strstr(at, name)) != NULL; at += bytes)
+        if ((at == text || at[-1] == '\n') && (at[bytes] == '\0' || at[bytes] == '\n'))
+            return true;
+    return false;
+}
+
+void allocation_ask_gone(bool *gone, const struct allocation *allocation)
+{
+    char *packed = NULL;
+    char *names = NULL;
+    memset(gone, 0, (size_t)allocation->host_count * sizeof *gone);
+    if (allocation->job == NULL || allocation->host_count == 0)
+        return;
+    const char *const queue[] = {"squeue", "--noheader",    "--format=%N",
+                                 "--jobs", allocation->job, NULL};
+    ls_status st = ask(&packed, queue);
+    const char *const show[] = {"scontrol", "show", "hostnames", packed, NULL};
+    if (st == LS_OK && packed[0] != '\0')
+        st = ask(&names, show);
+    for (int i = 0; i < allocation->host_count && names != NULL; i++)
+        gone[i] = !has_line(names, allocation->hosts[i].name);
+    if (st != LS_OK)
+        status_clear();
+    free(packed);
+    free(names);
+}
+
 /* "1-02:03:04", "02:03:04", "03:04", as squeue writes it; -1 for anything else ("UNLIMITED"). */
 static double seconds_of(const char *text)
 {

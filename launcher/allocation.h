@@ -29,6 +29,11 @@ struct allocation {
 ls_status allocation_open(struct allocation **out, const char *hosts) LS_MUST_CHECK;
 void allocation_close(struct allocation **allocation);
 
+/* Whether the job still has that host: SLURM takes a node that it has found dead out of a job that
+ * goes on without it (--no-kill).  Asks SLURM once for all hosts: `gone` has one bool a host, all
+ * false where SLURM cannot be asked.  Local. */
+void allocation_ask_gone(bool *gone, const struct allocation *allocation);
+
 /* Slots of a task list as SLURM writes it, "2(x3),1": entry `index`, or 0 past its end.  Local. */
 int allocation_slots(const char *list, int index);
 

@@ -122,15 +122,31 @@ static void end_frame(struct relay *relay)
     relay->frame_lines = 0;
 }
 
+/* "[node1:00049] *** Process received signal ***" and the lines that follow: what Open MPI prints
+ * of a crash, of mpirun too.  Stays in RUN/log; the user reads which rank it was. */
+static bool is_backtrace(const char *line)
+{
+    static const char *const parts[] = {" *** Process received", " Signal", " Failing at ", " [",
+                                        " *** End of error"};
+    const char *end = strstr(line, "] ");
+    bool found = false;
+    if (line[0] != '[' || end == NULL || strchr(line, ':') > end)
+        return false;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        found = found || strncmp(end + 1, parts[i], strlen(parts[i])) == 0;
+    return found;
+}
+
 /* What mpirun says of its own notices and forwarding, when ranks abort or are asked to stop. */
 static bool is_chatter(const char *line)
 {
     static const char *const parts[] = {"] ORTE_ERROR_LOG: ", " sent help message help-",
                                         "] Set MCA parameter \"orte_base_help_aggregate\""};
-    bool found = strncmp(line, "mpirun: Forwarding signal", 25) == 0;
+    bool found = strncmp(line, "mpirun: Forwarding signal", 25) == 0 ||
+                 strncmp(line, "mpirun: abort is already in progress", 36) == 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         found = found || strstr(line, parts[i]) != NULL;
-    return found;
+    return found || is_backtrace(line);
 }
 
 /* "srun: error: node3: task 2: Killed"; of several ("tasks 0-2: ...") the others follow the first.

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/files.h"
 #include "core/log.h"
 #include "launcher/ask.h"
 #include "launcher/progress.h"
@@ -38,6 +39,22 @@ static void open_file(const struct restart_job *job, const char *run)
     }
 }
 
+/* Hosts that SLURM has taken from the job since the last start. */
+static ls_status look_for_gone(const struct restart_job *job, struct restart_policy *policy)
+{
+    ls_status st = LS_OK;
+    const struct allocation *allocation = job->start.allocation;
+    bool *gone = NULL;
+    LS_TRY(core_alloc(&gone, allocation->host_count + 1));
+    allocation_ask_gone(gone, allocation);
+    for (int i = 0; i < allocation->host_count; i++)
+        if (gone[i])
+            restart_policy_gone(policy, i);
+done:
+    free(gone);
+    return st;
+}
+
 /* One start, on the hosts that the policy chooses. */
 static ls_status start_once(struct restart_job *job, struct restart_policy *policy,
                             struct supervise_loss *loss)
@@ -48,7 +65,7 @@ static ls_status start_once(struct restart_job *job, struct restart_policy *poli
     start->workers = restart_policy_choose(policy, &start->left_out);
     for (int i = 0; start->left_out != NULL && i < start->allocation->host_count; i++)
         if (start->left_out[i])
-            log_warn("node_left_out node=%s reason=failed_twice workers=%d of=%d back=next_restart",
+            log_warn("node_left_out node=%s reason=failed_twice_or_gone workers=%d of=%d",
                      start->allocation->hosts[i].name, start->workers, job->workers);
     LS_TRY(run_folder_next_epoch(&run_epoch, start->folder));
     start->file->run_epoch = run_epoch;
@@ -64,6 +81,7 @@ static ls_status run_starts(struct restart_job *job, struct restart_policy *poli
 {
     const char *run = run_folder_path(job->start.folder);
     int64_t saved = progress_saved_step(run);
+    char last_lost[sizeof loss->node] = "";
     for (;;) {
         double pause = 0;
         if (stop_asked()) {
@@ -75,7 +93,10 @@ static ls_status run_starts(struct restart_job *job, struct restart_policy *poli
         if (st == LS_OK || st == LS_STOP || !loss->curable)
             return st;
         int64_t now = progress_saved_step(run);
-        bool again = restart_policy_failed(policy, &pause, clock_now_s(), loss->node, now > saved);
+        /* A start in which nobody came up after a node was lost: that node is still lost. */
+        if (loss->node[0] != '\0' || loss->came_up)
+            (void)snprintf(last_lost, sizeof last_lost, "%s", loss->node);
+        bool again = restart_policy_failed(policy, &pause, clock_now_s(), last_lost, now > saved);
         saved = now;
         if (!again)
             return st;
@@ -85,6 +106,8 @@ static ls_status run_starts(struct restart_job *job, struct restart_policy *poli
                  restart_policy_used(policy), job->max_restarts, pause);
         job_file_write(run, job->start.file, "restarting", status_message());
         supervise_pause(pause);
+        if (look_for_gone(job, policy) != LS_OK)
+            return LS_NOMEM;
     }
 }
 

@@ -7,7 +7,7 @@
 
 #include "core/files.h"
 
-enum { FAULTS_TO_LEAVE_OUT = 2, PAUSE_MAX_S = 60 };
+enum { FAULTS_TO_LEAVE_OUT = 2, GONE = 1 << 20, PAUSE_MAX_S = 60 };
 
 struct restart_policy {
     int most, used;
@@ -16,7 +16,7 @@ struct restart_policy {
     int in_a_row;  /* failures without progress */
     int workers, workers_least;
     const struct allocation *allocation;
-    int *faults; /* one a host */
+    int *faults; /* one a host; GONE and more: it never comes back */
     bool *left_out;
 };
 
@@ -85,6 +85,11 @@ int restart_policy_used(const struct restart_policy *policy)
     return policy->used;
 }
 
+void restart_policy_gone(struct restart_policy *policy, int host)
+{
+    policy->faults[host] = GONE;
+}
+
 int restart_policy_choose(struct restart_policy *policy, const bool **left_out)
 {
     int slots = 0;
@@ -100,7 +105,7 @@ int restart_policy_choose(struct restart_policy *policy, const bool **left_out)
     if (!any || workers < policy->workers_least)
         return policy->workers;
     for (int i = 0; i < policy->allocation->host_count; i++)
-        if (policy->left_out[i])
+        if (policy->left_out[i] && policy->faults[i] < GONE)
             policy->faults[i] = FAULTS_TO_LEAVE_OUT - 1;
     *left_out = policy->left_out;
     return workers;

@@ -26,9 +26,12 @@ bool restart_policy_failed(struct restart_policy *policy, double *pause_s, doubl
 /* Restarts within the window that ends at the last failure, and how many are allowed. */
 int restart_policy_used(const struct restart_policy *policy);
 
+/* A host that SLURM has taken out of the job, for good.  Local. */
+void restart_policy_gone(struct restart_policy *policy, int host);
+
 /* The next start: how many workers, and which hosts are left out (one bool a host, borrowed until
  * the next call; NULL when none is).  A host left out now is taken back at the start after, where
- * one more failure leaves it out again. */
+ * one more failure leaves it out again; one that is gone never comes back. */
 int restart_policy_choose(struct restart_policy *policy, const bool **left_out);
 
 #endif

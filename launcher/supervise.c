@@ -203,15 +203,24 @@ done:
     return st;
 }
 
+/* mpirun says much; the rest is in RUN/log. */
+static void first_sentence(char *out, size_t bytes, const char *text)
+{
+    const char *end = strstr(text, ". ");
+    size_t length = end != NULL ? (size_t)(end - text) : strlen(text);
+    (void)snprintf(out, bytes, "%.*s", (int)length, text);
+}
+
 /* Why an attempt without a telling end record ended.  What the machines may be to blame for is
  * LS_COMM: another start can help. */
 static ls_status explain(const struct attempt *attempt)
 {
     const struct relay_loss *loss = relay_loss(attempt->relay);
     const char *name = attempt->job->starter->srun ? "srun" : "mpirun";
-    const char *notice = relay_notice(attempt->relay);
+    char notice[256];
     int status = attempt->wait_status;
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+    first_sentence(notice, sizeof notice, relay_notice(attempt->relay));
     if (attempt->killed_at > 0)
         return LS_FAIL(LS_FAILED, "stopped at once by a second signal; the run goes on from its "
                                   "newest checkpoint when it is started again");
@@ -307,7 +316,10 @@ ls_status supervise(struct supervise_loss *out, const struct supervise_job *job,
     job_file_write(run, job->file, "running", "");
     watch(&attempt);
     segments_remove(run);
-    (void)snprintf(out->node, sizeof out->node, "%s", relay_loss(attempt.relay)->node);
+    out->came_up = relay_heard(attempt.relay);
+    /* What mpirun says while it is being ended is no finding. */
+    if (attempt.given_up_at == 0 && attempt.killed_at == 0)
+        (void)snprintf(out->node, sizeof out->node, "%s", relay_loss(attempt.relay)->node);
     st = judge(&attempt, &step);
     out->curable =
         lost_each_other(st) || ((st == LS_DEVICE || st == LS_IO) && step > 0 && step > saved);

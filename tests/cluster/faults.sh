@@ -25,9 +25,9 @@ prepare() { # FAULT: into OPTIONS, and what has to be there before the start
     OPTIONS=()
     STEP=60
     unset LS_FAULT
-    case $1 in time_limit | slurmd_killed | preempted) STEP=30 && link_rate 25mbit ;; esac
+    case $1 in time_limit | slurmd_killed | preempted | full_disk) STEP=30 && link_rate 25mbit ;; esac
     case $1 in
-    exit_in_save) export LS_FAULT=kill:fsync:7:2:1 ;; # rank 2, in its fourth save or so, only at the first start
+    exit_in_save) export LS_FAULT=kill:fsync:13:2:1 ;; # rank 2, in its fourth save, only at the first start
     time_limit) OPTIONS=(--set 'slurm.time="1"' --set slurm.signal=USR1@53) ;;
     full_disk) mkdir -p "$WORK/disk/$RUN" && ln -s "disk/$RUN" "$WORK/$RUN" ;;
     esac

@@ -96,6 +96,21 @@ static void a_node_that_failed_twice_is_left_out_of_one_start(void **unused)
     allocation_close(&a);
 }
 
+static void a_node_that_slurm_took_stays_out(void **unused)
+{
+    (void)unused;
+    struct allocation *a = hosts_of("n1,n2:2,n3");
+    struct restart_policy *policy = policy_of(100, 1000, 4, 2, a);
+    const bool *left_out = NULL;
+    restart_policy_gone(policy, 1);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(restart_policy_choose(policy, &left_out), 2);
+        assert_true(!left_out[0] && left_out[1] && !left_out[2]);
+    }
+    restart_policy_close(&policy);
+    allocation_close(&a);
+}
+
 static void nobody_is_left_out_where_too_few_would_remain(void **unused)
 {
     (void)unused;
@@ -246,6 +261,7 @@ int main(void)
         cmocka_unit_test(restarts_are_counted_within_a_sliding_window),
         cmocka_unit_test(the_pause_grows_until_there_is_progress),
         cmocka_unit_test(a_node_that_failed_twice_is_left_out_of_one_start),
+        cmocka_unit_test(a_node_that_slurm_took_stays_out),
         cmocka_unit_test(nobody_is_left_out_where_too_few_would_remain),
         cmocka_unit_test(lists_of_hosts_are_checked),
         cmocka_unit_test(slurms_task_list_is_read),

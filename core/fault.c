@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/clock.h"
+
 static _Atomic int armed = FAULT_OFF;
 static _Atomic int64_t passed;
 static const char *armed_site;
@@ -30,8 +32,10 @@ void fault_arm_text(const char *text, int rank, int64_t run_epoch)
     static const struct {
         const char *name;
         enum fault_action action;
-    } actions[] = {
-        {"kill", FAULT_KILL}, {"fail", FAULT_FAIL}, {"fail-for-good", FAULT_FAIL_FOR_GOOD}};
+    } actions[] = {{"kill", FAULT_KILL},
+                   {"pause", FAULT_PAUSE},
+                   {"fail", FAULT_FAIL},
+                   {"fail-for-good", FAULT_FAIL_FOR_GOOD}};
     char action[16] = "";
     long long nth = 0;
     long long epoch = 0;
@@ -63,6 +67,8 @@ int fault_point(const char *site)
     int64_t number = atomic_fetch_add(&passed, 1) + 1;
     if (action == FAULT_KILL && number == armed_nth)
         (void)raise(SIGKILL);
+    if (action == FAULT_PAUSE && number == armed_nth)
+        clock_sleep_s(FAULT_PAUSE_S);
     bool fails = (action == FAULT_FAIL && number == armed_nth) ||
                  (action == FAULT_FAIL_FOR_GOOD && number >= armed_nth);
     if (fails)

@@ -57,6 +57,7 @@ static ls_status join(struct trainer *trainer)
     log_open(trainer->rank, LOG_LEVEL_INFO);
     LS_TRY(watchdog_open(trainer->options->run, trainer->options->run_epoch, trainer->rank));
     LS_TRY(trainer_agree(trainer, read == LS_OK ? LS_OK : status_adopt(read, message)));
+    log_info("joined ranks=%d", trainer->size); /* the launcher's deadline for this is met */
 done:
     return st;
 }
@@ -179,19 +180,26 @@ done:
     return st;
 }
 
+/* A phase has one deadline: ranks wait for each other as long as one of them may take. */
+static void begin_phase(struct trainer *trainer, const char *phase, double timeout_s)
+{
+    watchdog_phase(phase, trainer->step, timeout_s + TRAINER_WATCH_S);
+    comm_set_timeout(trainer->group, timeout_s);
+}
+
 ls_status trainer_open(struct trainer *trainer, const struct worker_options *options)
 {
     ls_status st = LS_OK;
     *trainer = (struct trainer){.options = options, .own = true};
     LS_TRY(join(trainer));
-    watchdog_phase("load", 0, trainer->config->run.save_timeout_s + TRAINER_WATCH_S);
+    begin_phase(trainer, "load", trainer->config->run.save_timeout_s);
     LS_TRY(trainer_choose_origin(trainer));
-    watchdog_phase("start", 0, trainer->config->run.start_timeout_s + TRAINER_WATCH_S);
+    begin_phase(trainer, "start", trainer->config->run.start_timeout_s);
     LS_TRY(trainer_agree(trainer, open_all(trainer)));
     LS_TRY(trainer_compare_ranks(trainer));
-    watchdog_phase("load", 0, trainer->config->run.save_timeout_s + TRAINER_WATCH_S);
+    begin_phase(trainer, "load", trainer->config->run.save_timeout_s);
     LS_TRY(trainer_resume(trainer));
-    watchdog_phase("start", trainer->step, trainer->config->run.start_timeout_s + TRAINER_WATCH_S);
+    begin_phase(trainer, "start", trainer->config->run.start_timeout_s);
     LS_TRY(trainer_agree(trainer, open_at_step(trainer)));
 done:
     return st;
@@ -202,7 +210,6 @@ void trainer_close(struct trainer *trainer)
     trainer_saving_close(trainer);
     metrics_close(&trainer->metrics);
     loader_close(&trainer->loader);
-
     trainer_step_close(trainer);
     comm_buckets_close(&trainer->buckets);
     jepa_close(&trainer->jepa);

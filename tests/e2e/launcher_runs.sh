@@ -120,6 +120,11 @@ if mount -t tmpfs -o size=24m tmpfs "$WORK/small" 2>/dev/null; then
     [ "$before" = 30 ] || fail "room again: last saved after step $before"
 fi
 
+# A file system that is slower than ranks may take to find each other: the checkpoint is awaited.
+ends 75 slow --stop-at 4
+LS_FAULT=pause:read:1:0:2 ends 0 slow --set lockstep.start_timeout_s=4 --set lockstep.max_restarts=0
+[ "$(field slow digest)" = "$digest" ] || fail "slow: another digest"
+
 # Saves by the clock.
 ends 0 timed --set meta.save_interval=minutes --set meta.save_freq_minutes=0.0001
 says timed 'checkpoint saved .*finished_steps=[1-9] .*stood_still_ms='

@@ -47,7 +47,7 @@ cflags_checkpoint := $(call pkg,--cflags,hdf5 libcjson)
 cflags_comm := $(call pkg,--cflags,ompi-c) $(cflags_gpu_comm)
 cflags_launcher := $(call pkg,--cflags,libcjson)
 cflags_worker := $(call pkg,--cflags,libcjson)
-cflags_tests := $(cflags_data) $(cflags_core) $(call pkg,--cflags,cmocka)
+cflags_tests := $(cflags_data) $(cflags_core) $(call pkg,--cflags,cmocka) $(cflags_gpu_comm)
 cflags_benchmarks := $(cflags_data) $(cflags_core)
 cflags_scripts := $(cflags_tests) $(cflags_comm)
 
@@ -71,7 +71,7 @@ ALL_LIBS := worker launcher model comm data checkpoint core reference support
 LINK = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -Wl,--as-needed
 
 PROGRAMS := $(B)/lockstep $(B)/lockstep-worker $(B)/golden
-TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c)) $(EMULATED_TESTS)
+TESTS := $(patsubst tests/unit/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c)) $(EMULATED_TESTS) $(CUDA_TESTS)
 BENCHES := $(patsubst benchmarks/%.c,$(B)/benchmarks/%,$(wildcard benchmarks/bench_*.c))
 TOOLS := $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 
@@ -132,6 +132,9 @@ $(B)/tests/%: $(O)/tests/unit/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 $(EMULATED_TESTS): $(B)/tests/%: $(O)/tests/emulated/%.o $(EMULATOR_OBJECTS) $(O)/libcore.a
 	@mkdir -p $(@D)
 	$(LINK) $(libs_tests) -ldnnl $(libs_core) -lm $(libs_cuda)
+$(CUDA_TESTS): $(B)/tests/%: $(O)/tests/cuda/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
+	@mkdir -p $(@D)
+	$(LINK) $(libs_tests) $(all_libs)
 # These replace a part of a library by a fake, which is linked before it.
 $(B)/tests/test_loader $(B)/tests/test_loader_failures: $(O)/tests/fakes/dataset.o
 $(B)/tools/%: $(O)/tests/tools/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))

@@ -57,3 +57,11 @@ EMULATOR_OBJECTS := $(if $(filter emulated,$(GPU)),$(patsubst %.cpp,$(O)/%.o,$(w
 ifeq ($(GPU),emulated)
 EMULATED_TESTS := $(patsubst tests/emulated/%.cu,$(B)/tests/%,$(wildcard tests/emulated/test_*.cu))
 endif
+
+# Tests of model/cuda/cudnn*.c against libcudnn, or against the emulator's stand-in for it.
+ifeq ($(filter-out none,$(GPU))$(CUDNN),$(GPU)yes)
+CUDA_TESTS := $(patsubst tests/cuda/%.c,$(B)/tests/%,$(wildcard tests/cuda/test_*.c))
+endif
+$(B)/tests/fake_driver/libcuda.so.1: tests/fakes/driver.c $(O)/flags
+	@mkdir -p $(@D)
+	$(CC) $(WARN) -O1 -shared -fPIC -Wl,-soname,libcuda.so.1 -o $@ $<

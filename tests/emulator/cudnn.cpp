@@ -179,6 +179,11 @@ cudnnStatus_t finalize_reshape(const descriptor &d, operation &o)
     return CUDNN_STATUS_SUCCESS;
 }
 
+bool lengths_fit(const tensor_ref &t, int64_t batches)
+{
+    return t != nullptr && t->type == CUDNN_DATA_INT32 && same_sizes(t, {batches, 1, 1, 1});
+}
+
 cudnnStatus_t finalize_attention(const descriptor &d, operation &o)
 {
     o.x = tensor_of(d, CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC);
@@ -191,6 +196,16 @@ cudnnStatus_t finalize_attention(const descriptor &d, operation &o)
     o.n = tensor_of(d, CUDNN_ATTR_OPERATION_SDPA_FWD_SEQ_LEN_KVDESC);
     if (o.x == nullptr || o.b == nullptr || o.t == nullptr || o.y == nullptr)
         return bad("attention: q, k, v or o is missing");
+    const int64_t *q = o.x->size;
+    if (!same_sizes(o.b, {q[0], q[1], o.b->size[2], q[3]}) ||
+        !same_sizes(o.t, {q[0], q[1], o.b->size[2], q[3]}) ||
+        !same_sizes(o.y, {q[0], q[1], q[2], q[3]}))
+        return bad("attention: q, k, v and o do not fit");
+    if (o.lse != nullptr && !same_sizes(o.lse, {q[0], q[1], q[2], 1}))
+        return bad("attention: lse does not fit");
+    for (const tensor_ref &lengths : {o.m, o.n})
+        if (lengths != nullptr && !lengths_fit(lengths, q[0]))
+            return bad("attention: lengths are not [batch, 1, 1, 1] of int32");
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -251,26 +266,17 @@ bool head_width_fits(const tensor_ref &t)
            t->stride[3] == 1;
 }
 
-bool lengths_fit(const tensor_ref &t, int64_t batches)
-{
-    return t != nullptr && t->type == CUDNN_DATA_INT32 && same_sizes(t, {batches, 1, 1, 1});
-}
-
 /* The single forward operation in the form that an engine takes. */
 bool is_forward(const graph &g)
 {
     const operation &o = g.operations.front();
     if (g.operations.size() != 1 || o.kind != CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR)
         return false;
-    const int64_t *q = o.x->size;
-    const bool sizes = same_sizes(o.b, {q[0], q[1], o.b->size[2], q[3]}) &&
-                       same_sizes(o.t, {q[0], q[1], o.b->size[2], q[3]}) &&
-                       same_sizes(o.y, {q[0], q[1], q[2], q[3]});
-    const bool lse = o.lse == nullptr ||
-                     (same_sizes(o.lse, {q[0], q[1], q[2], 1}) && o.lse->type == CUDNN_DATA_FLOAT);
+    const bool lse = o.lse == nullptr || o.lse->type == CUDNN_DATA_FLOAT;
+    const int64_t batches = o.x->size[0];
     const bool ragged = o.x->ragged != nullptr;
-    return sizes && lse && head_width_fits(o.x) && head_width_fits(o.b) && head_width_fits(o.t) &&
-           head_width_fits(o.y) && lengths_fit(o.m, q[0]) && lengths_fit(o.n, q[0]) &&
+    return lse && head_width_fits(o.x) && head_width_fits(o.b) && head_width_fits(o.t) &&
+           head_width_fits(o.y) && lengths_fit(o.m, batches) && lengths_fit(o.n, batches) &&
            ragged == (o.b->ragged != nullptr) && ragged == (o.y->ragged != nullptr) &&
            (o.lse == nullptr || ragged == (o.lse->ragged != nullptr));
 }

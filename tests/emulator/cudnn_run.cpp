@@ -2,11 +2,14 @@
  *
  * Rows beyond a sequence's length hold NaN: in virtual tensors, and in the strided outputs, where
  * the real kernels may write what they like.  A graph that lets such a row reach a true one gives
- * NaN.  Operands of products are rounded to bf16, sums are float32. */
+ * NaN.  Operands of products are rounded to bf16, sums are float32.  EMULATOR_CUDNN_WRONG=scale or
+ * =lengths makes it a faulty library, which must be noticed. */
 #include "tests/emulator/cudnn.h"
 #include "tests/emulator/device.h"
 
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <limits>
 
 namespace emulated_cudnn
@@ -26,12 +29,14 @@ struct machine {
     std::map<int64_t, std::vector<float>> values; /* of virtual tensors */
     std::map<int64_t, tensor_ref> views;          /* virtual tensors that are other memory */
     tensor_ref query_lengths;
+    bool short_by_one; /* a faulty library: sequences lose a token */
 
     int64_t length(const tensor_ref &lengths, int64_t batch, int64_t otherwise) const
     {
         if (lengths == nullptr)
             return otherwise;
-        return static_cast<const int32_t *>(bound.memory.at(lengths->id))[batch];
+        int32_t length = static_cast<const int32_t *>(bound.memory.at(lengths->id))[batch];
+        return short_by_one && length > 1 ? length - 1 : length;
     }
 
     int64_t element(const tensor &t, const int64_t at[4]) const
@@ -286,9 +291,14 @@ void machine::reshape(const operation &o)
 
 } // namespace
 
-void run(const graph &g, const pack &p)
+void run(const graph &g, const pack &given)
 {
-    machine m{p, {}, {}, nullptr};
+    const char *wrong = std::getenv("EMULATOR_CUDNN_WRONG");
+    pack p = given;
+    if (wrong != nullptr && std::strcmp(wrong, "scale") == 0)
+        for (auto &number : p.numbers)
+            number.second *= std::isfinite(number.second) && number.second != 1.0F ? 1.25F : 1.0F;
+    machine m{p, {}, {}, nullptr, wrong != nullptr && std::strcmp(wrong, "lengths") == 0};
     for (const operation &o : g.operations)
         if (o.kind == CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR && m.query_lengths == nullptr)
             m.query_lengths = o.m;

@@ -250,6 +250,20 @@ done:
     return st;
 }
 
+/* Whether that process is a launcher still: numbers are used again, and the folder stays taken
+ * while workers outlive their launcher. */
+static bool is_launcher(int64_t pid)
+{
+    char *path = NULL;
+    char program[4096] = "";
+    if (pid > 1 && core_format(&path, "/proc/%" PRId64 "/exe", pid) == LS_OK &&
+        readlink(path, program, sizeof program - 1) < 0)
+        program[0] = '\0';
+    free(path);
+    const char *name = strrchr(program, '/');
+    return name != NULL && strncmp(name + 1, "lockstep", 8) == 0;
+}
+
 static ls_status cancel_here(const struct run_facts *facts, const char *run, bool now)
 {
     char host[256] = "";
@@ -257,7 +271,12 @@ static ls_status cancel_here(const struct run_facts *facts, const char *run, boo
         return LS_FAIL(LS_USAGE,
                        "%s: its launcher is process %" PRId64 " on host %s: cancel it there", run,
                        facts->file.pid, facts->file.host);
-    if (facts->file.pid <= 1 || kill((pid_t)facts->file.pid, SIGTERM) != 0)
+    if (!is_launcher(facts->file.pid))
+        return LS_FAIL(LS_FAILED,
+                       "%s: its launcher, process %" PRId64 ", is gone; its workers save and end "
+                       "by themselves",
+                       run, facts->file.pid);
+    if (kill((pid_t)facts->file.pid, SIGTERM) != 0)
         return LS_FAIL(LS_FAILED, "%s: cannot signal process %" PRId64 ": %s", run, facts->file.pid,
                        strerror(errno));
     if (now && kill((pid_t)facts->file.pid, SIGINT) != 0)

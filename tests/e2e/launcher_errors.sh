@@ -159,6 +159,22 @@ EOF
     grep -q 'rank 0: it fell off the bus' "$WORK/err" || fail "device lost after step $step: $(tail -1 "$WORK/err")"
 done
 
+# cancel signals launchers, not what has a launcher's number by now.
+mkdir -p "$WORK/orphans"
+sleep 60 &
+other=$!
+(
+    flock 9
+    exec sleep 60
+) 9>"$WORK/orphans/lock" &
+holder=$!
+CLEANUP+=("kill $other $holder 2>/dev/null")
+printf '{"state":"running","host":"%s","pid":%d}\n' "$(uname -n)" "$other" >"$WORK/orphans/job.json"
+sleep 0.3
+refuse 1 "its launcher, process $other, is gone" "$lockstep" cancel "$WORK/orphans"
+kill -0 "$other" 2>/dev/null || fail "cancel has ended a process that is no launcher"
+kill "$other" "$holder"
+
 # --fresh once is refused where there is a run.
 train 2 "$WORK/run holds a run already.*--fresh --fresh" --fresh
 [ -e "$WORK/run/config.yaml" ] || fail "--fresh once has removed the run"

@@ -29,7 +29,10 @@ prepare() { # FAULT: into OPTIONS, and what has to be there before the start
     case $1 in
     exit_in_save) export LS_FAULT=kill:fsync:13:2:1 ;; # rank 2, in its fourth save, only at the first start
     time_limit) OPTIONS=(--set 'slurm.time="1"' --set slurm.signal=USR1@53) ;;
-    full_disk) mkdir -p "$WORK/disk/$RUN" && ln -s "disk/$RUN" "$WORK/$RUN" ;;
+    full_disk)
+        mkdir -p "$WORK/disk/$RUN" && ln -s "disk/$RUN" "$WORK/$RUN"
+        OPTIONS=(--set "slurm.extra=--output=$WORK/$RUN-%j.log") # what the job prints is read, so it goes elsewhere
+        ;;
     esac
 }
 
@@ -44,6 +47,7 @@ one_fault() { # FAULT
     STEP_BEFORE=$(step_of "$RUN")
     at=$(now)
     hurt "$fault"
+    [ "$fault" != exit_in_save ] || at=$(now) # it was armed, and has just come
     case $fault in
     slurmctld_restarted) mend "$fault" ;;
     launcher_killed)
@@ -51,9 +55,10 @@ one_fault() { # FAULT
         noticed_after=$(since "$at")
         ;;
     *)
-        mend "$fault" &
+        [ "$fault" = full_disk ] || mend "$fault" &
         wait_until 90 "$RUN: noticed" noticed
         noticed_after=$(since "$at")
+        [ "$fault" != full_disk ] || mend "$fault"
         [ "$STEP" = 60 ] || link_rate off
         ;;
     esac

@@ -6,7 +6,7 @@ JOB=
 OPTIONS=()
 LINES_BEFORE=1 # lines of the job's output up to the fault, and one
 
-cat_logs() { cat "$WORK/$RUN"/slurm-*.log 2>/dev/null; }
+cat_logs() { cat "$WORK/$RUN"/slurm-*.log "$WORK/$RUN"-[0-9]*.log 2>/dev/null; }
 # What the user was told since the fault: the first warning or error, or the first word of a stop.
 first_words() {
     cat_logs | tail -n +"$LINES_BEFORE" |
@@ -19,13 +19,15 @@ noticed() { [ -n "$(first_words)" ]; }
 # Whether a step was finished by workers that were started after the fault.
 # shellcheck disable=SC2317
 runs_again() { cat_logs | tail -n +"$LINES_BEFORE" | sed -n '/ workers_started /,$p' | grep -q '^step '; }
+# shellcheck disable=SC2317
+worker_is_gone() { [ -z "$(process_on "$1" lockstep-worker)" ]; }
 # hurt FAULT: what is done when the run is in its middle.
 hurt() {
     local shard
     case $1 in
     rank_killed) signal_on KILL node3 lockstep-worker ;;
     rank_segfault) signal_on SEGV node2 lockstep-worker ;;
-    exit_in_save) ;; # armed before the start
+    exit_in_save) wait_until 60 "$RUN: the armed worker dies" worker_is_gone node3 ;;
     damaged_checkpoint)
         shard=$(readlink -f "$WORK/$RUN/checkpoints/latest")/shard-0001-of-0004.h5
         printf 'damage' | dd of="$shard" bs=1 seek=$(($(stat -c %s "$shard") / 2)) conv=notrunc status=none
@@ -56,7 +58,7 @@ mend() {
     batch_node_crash) sleep 5 && "$cluster" reboot node1 ;;
     slurmd_killed) sleep 20 && "$cluster" start-slurmd node2 ;;
     slurmctld_restarted) sleep 3 && "$cluster" start-slurmctld ;;
-    full_disk) sleep 4 && rm "$WORK/disk/filler" ;;
+    full_disk) rm "$WORK/disk/filler" ;;
     launcher_killed)
         wait_until 40 "$RUN: the job ends" has_ended "$JOB"
         slurm "$lockstep" status "$WORK/$RUN" >"$WORK/status" || fail "$RUN: status: exit code $?"

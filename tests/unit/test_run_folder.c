@@ -80,6 +80,46 @@ static void a_second_launcher_is_refused_with_the_owners_name(void **unused)
     support_folder_remove(base);
 }
 
+/* A later start of the same SLURM job; another job gets the folder only with SLURM's word. */
+static void a_later_start_of_the_same_job_takes_over(void **unused)
+{
+    (void)unused;
+    char *base = support_folder();
+    char *path = in_folder(base, "run");
+    struct run_folder *first = NULL;
+    struct run_folder *second = NULL;
+    int64_t epoch = 0;
+    char *programs = strdup(getenv("PATH"));
+    assert_non_null(programs);
+    assert_int_equal(setenv("SLURM_JOB_ID", "7", 1), 0);
+    assert_good(run_folder_open(&first, path));
+    assert_good(run_folder_next_epoch(&epoch, first));
+    assert_int_equal(open_elsewhere(path), 1); /* the same start */
+    assert_int_equal(setenv("SLURM_JOB_ID", "8", 1), 0);
+    assert_int_equal(setenv("PATH", base, 1), 0); /* no squeue to ask */
+    assert_int_equal(open_elsewhere(path), 1);
+    assert_int_equal(setenv("PATH", programs, 1), 0);
+    free(programs);
+    assert_int_equal(setenv("SLURM_JOB_ID", "7", 1), 0);
+    assert_int_equal(setenv("SLURM_RESTART_COUNT", "1", 1), 0);
+    assert_good(run_folder_open(&second, path));
+    assert_good(run_folder_next_epoch(&epoch, second));
+    assert_int_equal(epoch, 2);
+    /* The first one starts nothing more, and leaves the second's owner.json alone. */
+    assert_int_equal(run_folder_next_epoch(&epoch, first), LS_IO);
+    assert_non_null(strstr(status_message(), "has lost the run to process "));
+    run_folder_close(&first);
+    char *owner = NULL;
+    assert_good(run_folder_owner(&owner, path));
+    assert_non_null(strstr(owner, ", SLURM job 7"));
+    free(owner);
+    run_folder_close(&second);
+    assert_int_equal(unsetenv("SLURM_JOB_ID"), 0);
+    assert_int_equal(unsetenv("SLURM_RESTART_COUNT"), 0);
+    free(path);
+    support_folder_remove(base);
+}
+
 static void asking_who_has_it_refuses_nobody(void **unused)
 {
     (void)unused;
@@ -336,6 +376,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_launcher_is_refused_with_the_owners_name),
+        cmocka_unit_test(a_later_start_of_the_same_job_takes_over),
         cmocka_unit_test(asking_who_has_it_refuses_nobody),
         cmocka_unit_test(what_a_killed_launcher_left_is_taken_over),
         cmocka_unit_test(starts_are_counted_and_a_damaged_count_is_told),

@@ -113,6 +113,7 @@ static void the_shipped_template_has_only_known_names(void **unused)
     if (files_read(&template_text, NULL, "slurm/train.sbatch", 65536) != LS_OK ||
         batch_script_render(&text, template_text, "T", &script) != LS_OK)
         fail_msg("%s", status_text());
+    assert_non_null(text);
     assert_non_null(strstr(text, "#SBATCH --signal=B:USR1@120\n"));
     assert_non_null(strstr(text, "\nexec '/opt"));
     assert_null(strstr(text, "--account"));

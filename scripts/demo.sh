@@ -109,6 +109,13 @@ say "What the metrics say ($run/metrics.jsonl)"
 show scripts/check_run.sh "$run" "$total"
 scripts/check_run.sh "$run" "$total" || fail "the run is not as it should be (above)"
 
+if [ -z "$VIDEOS" ]; then
+    say "Up in resolution: the same run goes on with a second stage, 40 steps at 96 x 96 pixels"
+    train[2]=configs/demo-progressive.yaml
+    run "${train[@]}"
+    [ "$(steps_done "$run")" = $((total + 40)) ] || fail "the second stage has $(steps_done "$run") steps of metrics"
+fi
+
 cat <<TEXT
 
 == You have, after $((SECONDS - begin)) s

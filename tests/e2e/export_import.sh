@@ -1,5 +1,6 @@
 #!/bin/bash
 # timeout: 180
+# asan too
 # Weights leave a run and come back: every exported tensor is the checkpoint's, export -> import -> export
 # gives the same bytes in float32 and bfloat16, a run goes on from imported weights, and what does not fit is
 # named, all of it.

@@ -11,8 +11,10 @@
 #include <string.h>
 
 #include "core/config_stages.h"
+#include "core/config_table.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "model/schedule.h"
 #include "tests/support/checkpoints.h"
 #include "tests/support/config_text.h"
 
@@ -231,6 +233,80 @@ static void all_stages_have_one_model(void **unused)
     }
 }
 
+/* The stage as a file of its own would have it. */
+static char *own_text(struct config *config)
+{
+    char *text = NULL;
+    free(config->name);
+    config->name = NULL;
+    assert_int_equal(config_dump_part(&text, config, false), LS_OK);
+    return text;
+}
+
+static void assert_same_as_file(struct config *stage, const char *path)
+{
+    struct config *config = NULL;
+    assert_int_equal(config_open(&config, path, NULL, 0), LS_OK);
+    char *mine = own_text(stage);
+    char *theirs = own_text(config);
+    assert_string_equal(mine, theirs);
+    free(mine);
+    free(theirs);
+    config_close(&config);
+}
+
+static void open_shipped(struct config_stages *out, const char *path, const char *const *overrides,
+                         int count)
+{
+    if (config_stages_open(out, path, overrides, count) != LS_OK ||
+        config_stages_resolve(out) != LS_OK)
+        fail_msg("%s", status_text());
+}
+
+/* One decay through the cool-down, and the rate reaches its end. */
+static void shipped_runs_end_at_their_last_rate(void **unused)
+{
+    (void)unused;
+    static const char *const paths[] = {"configs/progressive-vitl16.yaml",
+                                        "configs/progressive-vitg16.yaml"};
+    for (int i = 0; i < 2; i++) {
+        struct config_stages stages = {0};
+        open_shipped(&stages, paths[i], NULL, 0);
+        assert_int_equal(stages.count, 3);
+        double whole = schedule_linear_decay(9000, 0.000525, 1e-6, 12000);
+        double middle = schedule_at(stages.list[1], 249000).lr;
+        assert_true(fabs(middle - whole) < 1e-9);
+        assert_true(schedule_at(stages.list[2], 249000).lr == middle);
+        assert_true(schedule_at(stages.list[0], 240000).lr == stages.list[1]->optimization.lr);
+        assert_int_equal(config_stages_steps(&stages), 252000);
+        assert_true(schedule_at(stages.list[2], 252000).lr == 1e-6);
+        config_stages_close(&stages);
+    }
+}
+
+/* With what their heads say, stages are the files of the two-config way. */
+static void shipped_stages_are_the_single_files(void **unused)
+{
+    (void)unused;
+    static const char *const at_256[] = {"stages[1].optimization.epochs=40",
+                                         "stages[1].optimization.final_lr=1.0e-6"};
+    static const char *const at_384[] = {
+        "stages[1].optimization.epochs=40", "stages[1].optimization.final_lr=1.0e-6",
+        "stages[1].data.crop_size=384", "stages[1].data.batch_size=6", "stages[1].nodes=64"};
+    struct config_stages stages = {0};
+    open_shipped(&stages, "configs/progressive-vitl16.yaml", at_256, 2);
+    assert_same_as_file(stages.list[0], "configs/vitl16-pretrain-256px-16f.yaml");
+    assert_same_as_file(stages.list[1], "configs/vitl16-cooldown-256px-64f.yaml");
+    config_stages_close(&stages);
+    open_shipped(&stages, "configs/progressive-vitg16.yaml", at_384, 5);
+    assert_same_as_file(stages.list[0], "configs/vitg16-pretrain-256px-16f.yaml");
+    assert_same_as_file(stages.list[1], "configs/vitg16-cooldown-384px-64f.yaml");
+    config_stages_close(&stages);
+    open_shipped(&stages, "configs/demo-progressive.yaml", NULL, 0);
+    assert_same_as_file(stages.list[0], "configs/demo.yaml");
+    config_stages_close(&stages);
+}
+
 static int make_folder(void **unused)
 {
     (void)unused;
@@ -255,6 +331,8 @@ int main(void)
         cmocka_unit_test(overrides_reach_the_file_and_the_entries),
         cmocka_unit_test(what_cannot_be_meant_is_refused),
         cmocka_unit_test(all_stages_have_one_model),
+        cmocka_unit_test(shipped_runs_end_at_their_last_rate),
+        cmocka_unit_test(shipped_stages_are_the_single_files),
     };
     log_open(-1, LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "core/config.h"
+#include "core/config_stages.h"
 #include "core/files.h"
 #include "tests/support/capture.h"
 #include "tests/support/config_text.h"
@@ -138,21 +138,24 @@ static void own_configs_are_right(void **state)
     assert_int_equal(files_list(&names, &count, "configs"), LS_OK);
     assert_true(count >= 8);
     for (size_t i = 0; i < count; i++) {
-        struct config *config = NULL;
+        struct config_stages stages = {0};
         char *path = NULL;
         assert_int_equal(core_format(&path, "configs/%s", names[i]), LS_OK);
         capture_begin();
-        ls_status st = config_open(&config, path, NULL, 0);
-        if (st == LS_OK)
-            config_warn(config);
+        ls_status st = config_stages_open(&stages, path, NULL, 0);
+        for (int s = 0; s < stages.count; s++)
+            config_warn(stages.list[s]);
         char *log = capture_end();
         if (st != LS_OK)
             fail_msg("%s", status_message());
         assert_string_equal(log, "");
-        assert_int_equal(config->optimization.schedule_steps, config->optimization.total_steps);
-        assert_true(config->optimization.warmup_steps < config->optimization.total_steps);
-        config_text_assert_round_trip(config);
-        config_close(&config);
+        for (int s = 0; s < stages.count; s++) {
+            const struct config_optimization *o = &stages.list[s]->optimization;
+            assert_int_equal(o->schedule_steps, o->total_steps);
+            assert_true(o->warmup_steps < o->total_steps);
+        }
+        config_text_assert_round_trip(stages.list[0]);
+        config_stages_close(&stages);
         free(path);
         free(log);
     }

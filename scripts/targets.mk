@@ -16,6 +16,10 @@ demo: ## a first run, start to end: videos, packing, training, stop and resume (
 test: ## all tests: unit, several processes, ASan + UBSan, TSan
 	@scripts/setup.sh build test
 	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh
+test-emulated: ## all that runs on the emulated card: operators, golden files, training, resume, world sizes
+	@scripts/setup.sh build test
+	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh emulated emulated-reverse shell-emulated
+.PHONY: test-emulated
 test-asan: ## the unit tests under ASan + UBSan only
 	@scripts/setup.sh build test
 	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh asan
@@ -30,6 +34,16 @@ test-cluster: ## every failure on 4 virtual nodes under a real SLURM (root); wri
 emulated: ## the CUDA sources compiled for the CPU, with the emulator, into build/emulated
 	+@$(PARALLEL) -s VARIANT=emulated programs tests
 .PHONY: emulated
+
+# Kept with the sources: a change of it shows in a commit.
+PTXAS_REPORT := benchmarks/results/ptxas-$(CUDA_ARCH).txt
+ptxas-report: ## registers, shared memory and spills of every kernel, into benchmarks/results; fails where one spills
+	+@$(PARALLEL) -s $(if $(CUDA_OBJECTS),$(CUDA_OBJECTS),config)
+	@[ -n '$(CUDA_OBJECTS)' ] || { echo "make: no nvcc here, so no kernel was built" >&2; exit 1; }
+	@{ echo "# make ptxas-report: $(CUDA_ARCH), $$($(NVCC) --version | sed -n 's/.*release.*, V/nvcc /p'), commit $$(git rev-parse --short HEAD)"; \
+	    scripts/ptxas_report.sh $(addsuffix .log,$(CUDA_OBJECTS)); } > $(PTXAS_REPORT)
+	@echo $(PTXAS_REPORT)
+.PHONY: ptxas-report
 
 bench: ## measure this machine: step time, operators
 	@scripts/setup.sh build

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds and runs the tests and ends with one line, `N passed, N failed, N skipped`.
 #
-#   tests/run.sh [PART...]     parts: release asan tsan shell shell-asan cluster; default: all but cluster
+#   tests/run.sh [PART...]     default: all but cluster and shell-emulated
 #
 # Environment: ONLY=PATTERN runs the tests whose name matches it; TEST_JOBS how many at a time (2);
 # BUILD, SHARED, MAKE as the Makefile passes them.
@@ -11,10 +11,13 @@
 # tsan        those listed in tests/tsan.txt under ThreadSanitizer
 # shell       tests/e2e/*.sh (not lib*.sh): exit status 0 passed, 77 skipped, else failed.  Comment lines of the script:
 #             `# timeout: SECONDS` sets a limit other than 300; `# alone` keeps other tests away while it runs;
-#             `# asan too` makes it part of shell-asan
+#             `# asan too` makes it part of shell-asan, `# emulated too` of shell-emulated
 # cluster     tests/cluster/*.sh that are tests (their first comment has a timeout), like shell; a few faults of them are
 #             in tests/e2e/cluster_faults.sh too
 # shell-asan  those once more with BUILD being the folder of the ASan + UBSan programs, three times the limit
+# emulated    the tests of the emulator, and those of the operators on the emulated card, under ASan + UBSan
+# emulated-reverse  the same, the threads and blocks of a kernel running in reverse order
+# shell-emulated    those shell tests once more with DEVICE=emulated, five times the limit
 #
 # A shell test gets BUILD (build folder), SHARED (test data, may be absent), TMPDIR (its own, removed afterwards).
 # Every case of a unit test counts, and one that was running when its program died counts as failed.
@@ -54,9 +57,10 @@ has_line() { # NAME TEXT: the shell test has this comment
 limit_of() { # PART NAME
     case $1 in
     release) echo 60 ;;
-    asan | tsan) echo 180 ;;
+    asan | tsan | emulated | emulated-reverse) echo 180 ;;
     shell | cluster) head_of "$2" | sed -n 's/^# timeout: \([0-9]*\)$/\1/p' | grep . || echo 300 ;;
     shell-asan) echo $((3 * $(limit_of shell "$2"))) ;;
+    shell-emulated) echo $((5 * $(limit_of shell "$2"))) ;;
     esac
 }
 
@@ -66,6 +70,9 @@ command_of() { # PART NAME
     asan | tsan) echo "$BUILD/$1/tests/$2" ;;
     shell | cluster) echo "bash $(script_of "$2")" ;;
     shell-asan) echo "env BUILD=$BUILD/asan bash tests/e2e/$2.sh" ;;
+    shell-emulated) echo "env DEVICE=emulated bash tests/e2e/$2.sh" ;;
+    emulated) echo "env LOCKSTEP_TEST_DEVICE=emulated $BUILD/emulated/tests/$2" ;;
+    emulated-reverse) echo "env EMULATOR_ORDER=reverse LOCKSTEP_TEST_DEVICE=emulated $BUILD/emulated/tests/$2" ;;
     esac
 }
 
@@ -81,7 +88,7 @@ run_one() { # PART/NAME
         >"$log.out" 2>"$log.err" </dev/null
     status=$?
     rm -rf "${TESTS_TMP:?}/$part-$name"
-    if [ "${part%-asan}" = shell ] || [ "$part" = cluster ]; then
+    if [[ $part = shell* || $part = cluster ]]; then
         case $status in
         0) passed=1 ;;
         77) skipped=1 ;;
@@ -135,6 +142,19 @@ build() { # VARIANT TARGET...
     grep -E -A 6 'warning:' "$log" | head -n 40
 }
 
+# The emulated build, once, where there are CUDA headers for it.
+emulated_built=
+build_emulated() {
+    [ -z "$emulated_built" ] || return
+    emulated_built=no
+    [ -e "${CUDA_HOME:-/usr/local/cuda}/include/cublasLt.h" ] || return
+    local tests=(tests/emulated/test_*.cu tests/unit/test_op_*.c)
+    tests=("${tests[@]##*/}")
+    tests=("${tests[@]%.*}")
+    build emulated programs "${tests[@]/#/$BUILD/emulated/tests/}"
+    emulated_built=yes
+}
+
 names() { # files
     local file
     for file in "$@"; do
@@ -156,7 +176,7 @@ export LOGS TESTS_TMP
 trap 'rm -rf "$TESTS_TMP"' EXIT
 trap 'exit 130' INT TERM
 
-parts=${*:-release asan tsan shell shell-asan}
+parts=${*:-release asan tsan shell shell-asan emulated emulated-reverse}
 together=()
 alone=()
 for part in $parts; do
@@ -174,6 +194,20 @@ for part in $parts; do
     shell)
         mapfile -t found < <(names tests/e2e/*.sh)
         build release programs tests
+        build_emulated
+        ;;
+    shell-emulated)
+        mapfile -t found < <(names tests/e2e/*.sh)
+        build release programs
+        build_emulated
+        ;;
+    emulated | emulated-reverse)
+        build_emulated
+        mapfile -t found < <(names tests/emulated/test_*.cu tests/unit/test_op_*.c)
+        if [ "$emulated_built" = no ]; then
+            echo "no CUDA headers: $part is left out (${#found[@]} programs)"
+            found=()
+        fi
         ;;
     cluster)
         mapfile -t found < <(grep -l '^# timeout: ' tests/cluster/*.sh)
@@ -185,14 +219,14 @@ for part in $parts; do
         build asan programs
         ;;
     *)
-        echo "run.sh: no part is called '$part' (release asan tsan shell shell-asan cluster)" >&2
+        echo "run.sh: no part is called '$part'" >&2
         exit 2
         ;;
     esac
     for name in "${found[@]}"; do
         case $part in
         shell* | cluster)
-            [ "$part" != shell-asan ] || has_line "$name" "asan too" || continue
+            [[ $part != shell-* ]] || has_line "$name" "${part#shell-} too" || continue
             if has_line "$name" alone; then
                 alone+=("$part/$name")
                 continue

@@ -70,6 +70,8 @@ ls_status op_cuda_open(struct op_device **out, int index, bool deterministic)
     BLAS_TRY(cublasCreate(&device->blas));
     CUDA_TRY(cudaMalloc(&device->blas_workspace_dev, BLAS_WORKSPACE_BYTES));
     BLAS_TRY(cublasSetStream(device->blas, device->stream));
+    /* Sums of bf16 products stay float32 between the parts of a split sum, too. */
+    BLAS_TRY(cublasSetMathMode(device->blas, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
     BLAS_TRY(cublasSetWorkspace(device->blas, device->blas_workspace_dev, BLAS_WORKSPACE_BYTES));
     open_fused(device);
     LS_TRY(describe(device));
@@ -159,7 +161,8 @@ void host_release_cuda(struct op_device *device, void *memory)
 ls_status upload_cuda(struct op_device *device, void *to_dev, const void *from, size_t bytes)
 {
     ls_status st = LS_OK;
-    CUDA_TRY(cudaMemcpyAsync(to_dev, from, bytes, cudaMemcpyHostToDevice, device->stream));
+    if (bytes > 0)
+        CUDA_TRY(cudaMemcpyAsync(to_dev, from, bytes, cudaMemcpyHostToDevice, device->stream));
 done:
     return st;
 }
@@ -167,7 +170,8 @@ done:
 ls_status download_cuda(struct op_device *device, void *to, const void *from_dev, size_t bytes)
 {
     ls_status st = LS_OK;
-    CUDA_TRY(cudaMemcpyAsync(to, from_dev, bytes, cudaMemcpyDeviceToHost, device->stream));
+    if (bytes > 0)
+        CUDA_TRY(cudaMemcpyAsync(to, from_dev, bytes, cudaMemcpyDeviceToHost, device->stream));
 done:
     return st;
 }
@@ -175,7 +179,9 @@ done:
 ls_status copy_cuda(struct op_device *device, void *to_dev, const void *from_dev, size_t bytes)
 {
     ls_status st = LS_OK;
-    CUDA_TRY(cudaMemcpyAsync(to_dev, from_dev, bytes, cudaMemcpyDeviceToDevice, device->stream));
+    if (bytes > 0)
+        CUDA_TRY(
+            cudaMemcpyAsync(to_dev, from_dev, bytes, cudaMemcpyDeviceToDevice, device->stream));
 done:
     return st;
 }
@@ -183,7 +189,8 @@ done:
 ls_status zero_cuda(struct op_device *device, void *memory_dev, size_t bytes)
 {
     ls_status st = LS_OK;
-    CUDA_TRY(cudaMemsetAsync(memory_dev, 0, bytes, device->stream));
+    if (bytes > 0)
+        CUDA_TRY(cudaMemsetAsync(memory_dev, 0, bytes, device->stream));
 done:
     return st;
 }

@@ -9,11 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { BIAS_ALIGNMENT = 16 };
+
 struct product_plan {
     struct product_plan *next;
     int64_t m, n, k;
     enum op_dtype in, out;
     bool transpose_a, transpose_b, bias;
+    uint32_t aligned_a, aligned_b, aligned_c; /* of row-major operands, in bytes */
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algorithm;
@@ -46,18 +49,51 @@ void product_plans_free(struct op_device *device)
     }
 }
 
+/* The largest power of two up to 256 that divides an address.  Unless told otherwise cuBLASLt
+ * chooses algorithms that count on 256. */
+static uint32_t alignment_of(const void *pointer_dev)
+{
+    uint32_t alignment = 256;
+    while ((uintptr_t)pointer_dev % alignment != 0)
+        alignment /= 2;
+    return alignment;
+}
+
+static ls_status set_preferences(cublasLtMatmulPreference_t preference,
+                                 const struct product_plan *plan)
+{
+    ls_status st = LS_OK;
+    size_t workspace = BLAS_WORKSPACE_BYTES;
+    uint32_t sums = CUBLASLT_REDUCTION_SCHEME_INPLACE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t attribute;
+        const uint32_t *value;
+    } set[] = {
+        {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &plan->aligned_b}, /* sides swapped */
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &plan->aligned_a},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &plan->aligned_c},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &plan->aligned_c},
+    };
+    BLAS_TRY(cublasLtMatmulPreferenceSetAttribute(
+        preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace));
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+        BLAS_TRY(cublasLtMatmulPreferenceSetAttribute(preference, set[i].attribute, set[i].value,
+                                                      sizeof *set[i].value));
+done:
+    return st;
+}
+
 /* The first algorithm that cuBLASLt proposes: it sorts by expected time.  Split-k sums go through
- * the workspace, in a fixed order. */
+ * the workspace, in a fixed order, in float32 also where the output is bf16. */
 static ls_status choose_algorithm(struct op_device *device, struct product_plan *plan)
 {
     ls_status st = LS_OK;
     cublasLtMatmulPreference_t preference = NULL;
     cublasLtMatmulHeuristicResult_t result;
     int found = 0;
-    size_t workspace = BLAS_WORKSPACE_BYTES;
     BLAS_TRY(cublasLtMatmulPreferenceCreate(&preference));
-    BLAS_TRY(cublasLtMatmulPreferenceSetAttribute(
-        preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace));
+    LS_TRY(set_preferences(preference, plan));
     BLAS_TRY(cublasLtMatmulAlgoGetHeuristic(device->lt, plan->operation, plan->a, plan->b, plan->c,
                                             plan->c, preference, 1, &result, &found));
     if (found < 1) {
@@ -115,10 +151,14 @@ static ls_status plan_find(struct op_device *device, struct product_plan **out,
     int64_t n = product->c.columns;
     int64_t k = product->transpose_a ? product->a.rows : product->a.columns;
     bool bias = product->bias_dev != NULL;
+    uint32_t aligned_a = alignment_of(product->a.data_dev);
+    uint32_t aligned_b = alignment_of(product->b.data_dev);
+    uint32_t aligned_c = alignment_of(product->c.data_dev);
     for (struct product_plan *p = device->plans; p != NULL; p = p->next)
         if (p->m == m && p->n == n && p->k == k && p->in == product->a.dtype &&
             p->out == product->c.dtype && p->transpose_a == product->transpose_a &&
-            p->transpose_b == product->transpose_b && p->bias == bias) {
+            p->transpose_b == product->transpose_b && p->bias == bias &&
+            p->aligned_a == aligned_a && p->aligned_b == aligned_b && p->aligned_c == aligned_c) {
             *out = p;
             return LS_OK;
         }
@@ -133,6 +173,9 @@ static ls_status plan_find(struct op_device *device, struct product_plan **out,
     plan->transpose_a = product->transpose_a;
     plan->transpose_b = product->transpose_b;
     plan->bias = bias;
+    plan->aligned_a = aligned_a;
+    plan->aligned_b = aligned_b;
+    plan->aligned_c = aligned_c;
     LS_TRY(plan_make(device, plan));
     plan->next = device->plans;
     device->plans = plan;
@@ -165,14 +208,15 @@ done:
     return st;
 }
 
-/* The bias in c's dtype: itself, or cast into scratch. */
+/* The bias in c's dtype, aligned as the epilogue's vector loads want it: itself, or a copy in
+ * scratch. */
 static ls_status bias_of(struct op_device *device, const void **out_dev, const float *b_dev,
                          int64_t n, enum op_dtype dtype)
 {
     ls_status st = LS_OK;
     float *scratch_dev = NULL;
     *out_dev = b_dev;
-    if (b_dev == NULL || dtype == OP_F32)
+    if (b_dev == NULL || (dtype == OP_F32 && alignment_of(b_dev) >= BIAS_ALIGNMENT))
         return LS_OK;
     LS_TRY(cuda_scratch(device, &scratch_dev, (size_t)n * sizeof(float)));
     LS_TRY(cast_cuda(device, (struct op_matrix){scratch_dev, 1, n, dtype},

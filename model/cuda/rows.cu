@@ -326,6 +326,12 @@ done:
     return st;
 }
 
+/* Chosen, not indexed: an indexed kernel parameter is copied to local memory. */
+static __device__ float of_channel(const float *values, int channel)
+{
+    return channel == 0 ? values[0] : channel == 1 ? values[1] : values[2];
+}
+
 /* One block a token; threads run over (channel, time, row, column) of its tubelet.  Reads of uint8
  * are 3 bytes apart, but a tubelet row's bytes are read by one warp: every cache line is fetched
  * once. */
@@ -354,7 +360,8 @@ static __global__ void patchify_kernel(To *patches, struct op_clips clips, const
                 int64_t at =
                     (((clip * clips.frames + frame) * clips.height + y) * clips.width + x) * 3;
                 float pixel = (float)((const uint8_t *)clips.pixels_dev)[at + channel] / 255.0F;
-                value = (pixel - clips.mean[channel]) * clips.inverse_std[channel];
+                value = (pixel - of_channel(clips.mean, channel)) *
+                        of_channel(clips.inverse_std, channel);
             } else {
                 int64_t at = (((clip * 3 + channel) * clips.frames + frame) * clips.height + y) *
                                  clips.width +

@@ -1,10 +1,12 @@
 #!/bin/bash
 # asan too
+# emulated too
 # Two MPI ranks that share the micro-batches of a golden file hold all its bounds: outputs, losses,
 # gradients, and the state after the last step.
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 check=$BUILD/tools/golden_ranks
+[ "$DEVICE" = cpu ] || check=$BUILD/$DEVICE/tools/golden_ranks
 need_program "$check"
 files=(tests/golden/pretrain_a.h5)
 for name in b c; do
@@ -14,4 +16,4 @@ ranks 2 120 "$check" "${files[@]}" >"$WORK/log" 2>&1 ||
     fail "$(grep -m1 level=error "$WORK/log" || tail -1 "$WORK/log")"
 [ "$(grep -c '2 ranks, .* 0 missed' "$WORK/log")" = ${#files[@]} ] || fail "$(cat "$WORK/log")"
 sed 's/^/  /' "$WORK/log"
-pass "${#files[@]} files"
+pass "$DEVICE: ${#files[@]} files"

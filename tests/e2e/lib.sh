@@ -8,6 +8,16 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 BUILD=${BUILD:-build}
 SHARED=${SHARED:-../shared}
+# DEVICE: what training tests compute on, cpu (default) or emulated, where another worker stands in for the usual one.
+DEVICE=${DEVICE:-cpu}
+WORKER=$BUILD/lockstep-worker
+device_options=()
+if [ "$DEVICE" = emulated ]; then
+    WORKER=$BUILD/emulated/lockstep-worker
+    LOCKSTEP_WORKER=$(realpath "$WORKER")
+    export LOCKSTEP_WORKER LOCKSTEP_TEST_DEVICE=emulated
+    device_options=(--device emulated)
+fi
 TEST_NAME=$(basename "$0" .sh)
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/lockstep-$TEST_NAME.XXXXXX") || exit 1
 CLEANUP=()

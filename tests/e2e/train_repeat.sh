@@ -1,6 +1,7 @@
 #!/bin/bash
 # timeout: 600
-# Two workers on real videos, 60 steps: repeated, killed and started again, or stopped and taken up
+# emulated too
+# Two workers on real videos, 60 steps (30 of the emulated card): repeated, killed and started again, or stopped and taken up
 # again, the run ends with the same bits; also with 3 compute threads a worker.
 # shellcheck source=tests/e2e/lib_train.sh
 . "$(dirname "$0")/lib_train.sh"
@@ -15,7 +16,7 @@ train_all other_seed 2 --set meta.seed=8
 [ "$(digest first)" != "$(digest other_seed)" ] || fail "another seed gives the same digest"
 
 # SIGKILL of one worker at a random step; the run is started again until it ends.
-step=$((10 + RANDOM % 40))
+step=$((steps / 6 + RANDOM % (steps * 2 / 3)))
 train killed 2 &
 job=$!
 wait_for_step killed "$step"
@@ -33,15 +34,15 @@ check_metrics killed
 same_digest first killed
 same_values first killed
 
-# SIGTERM to the launcher at step 30: state saved, exit code 75; then on to the end.
+# SIGTERM to the launcher half-way: state saved, exit code 75; then on to the end.
 train stopped 2 &
 job=$!
-wait_for_step stopped 30
+wait_for_step stopped $((steps / 2))
 kill -TERM "$(launcher_of stopped)" || fail "stopped: no launcher to signal"
 code=0
 wait "$job" || code=$?
 [ "$code" = 75 ] || fail "stopped: exit code $code, not 75: $(tail -1 "$WORK/stopped.log")"
-[ "$(steps_of stopped)" -lt 60 ] || fail "stopped: it ran to its end"
+[ "$(steps_of stopped)" -lt "$steps" ] || fail "stopped: it ran to its end"
 at=$(steps_of stopped)
 train_all stopped 2
 same_digest first stopped
@@ -50,4 +51,4 @@ same_values first stopped
 train_all threads 2 --set lockstep.threads=3
 train_all threads_again 2 --set lockstep.threads=3
 same_digest threads threads_again
-pass "60 steps; killed at step $step; stopped at step $at; 3 threads"
+pass "$DEVICE: $steps steps; killed at step $step; stopped at step $at; 3 threads"

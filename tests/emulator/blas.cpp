@@ -2,12 +2,13 @@
  *
  * Calls queue on their stream like the real ones, copy what the real ones copy at the call
  * (descriptors, scalars) and read device memory when they run.  Combinations that the real library
- * refuses are refused: mixed input types, a bias of another type than the output, a workspace
- * larger than the preference, misaligned bf16 leading dimensions are not (the real one only gets
- * slower). */
+ * refuses are refused: mixed input types, a bias of another type than the output, leading dimensions
+ * that are too small, operands that are not aligned as the algorithm was told (256 bytes where it
+ * was told nothing). */
 #include "tests/emulator/device.h"
 #include "tests/emulator/runtime.h"
 
+#include <algorithm>
 #include <vector>
 
 #include <cublasLt.h>
@@ -29,6 +30,10 @@ struct descriptor { /* what the opaque cublasLtMatmulDescOpaque_t means here */
     cublasOperation_t side_a = CUBLAS_OP_N, side_b = CUBLAS_OP_N;
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
     const void *bias = nullptr;
+};
+
+struct preference { /* what algorithms may count on, in bytes, for a, b, c and d */
+    uint64_t alignment[4] = {256, 256, 256, 256};
 };
 
 struct layout {
@@ -190,31 +195,36 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t l)
 
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *out)
 {
-    *out = reinterpret_cast<cublasLtMatmulPreference_t>(new int(0));
+    *out = reinterpret_cast<cublasLtMatmulPreference_t>(new preference());
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference)
+cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t p)
 {
-    delete reinterpret_cast<int *>(preference);
+    delete reinterpret_cast<preference *>(p);
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
-                                                    cublasLtMatmulPreferenceAttributes_t,
-                                                    const void *, size_t)
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p,
+                                                    cublasLtMatmulPreferenceAttributes_t attribute,
+                                                    const void *value, size_t)
 {
+    int which = attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES;
+    if (which >= 0 && which < 4)
+        reinterpret_cast<preference *>(p)->alignment[which] = *static_cast<const uint32_t *>(value);
     return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                               cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t,
-                                              cublasLtMatmulPreference_t, int,
+                                              cublasLtMatmulPreference_t p, int,
                                               cublasLtMatmulHeuristicResult_t *results, int *found)
 {
     *found = fits(of(a), of(b), of(c), of(d)) ? 1 : 0;
     std::memset(results, 0, sizeof *results);
+    for (int i = 0; i < 4; i++)
+        results->algo.data[i] = reinterpret_cast<preference *>(p)->alignment[i];
     return *found > 0 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
@@ -222,8 +232,13 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
                               const void *a, cublasLtMatrixLayout_t layout_a, const void *b,
                               cublasLtMatrixLayout_t layout_b, const void *beta, const void *c,
                               cublasLtMatrixLayout_t layout_c, void *out, cublasLtMatrixLayout_t,
-                              const cublasLtMatmulAlgo_t *, void *, size_t, cudaStream_t stream)
+                              const cublasLtMatmulAlgo_t *algorithm, void *, size_t,
+                              cudaStream_t stream)
 {
+    const void *operands[4] = {a, b, c, out};
+    for (int i = 0; i < 4; i++)
+        if (reinterpret_cast<uintptr_t>(operands[i]) % algorithm->data[i] != 0)
+            return CUBLAS_STATUS_INVALID_VALUE;
     const layout &la = of(layout_a);
     const layout &lb = of(layout_b);
     const layout &lc = of(layout_c);
@@ -248,7 +263,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
               lb.type,
               lc.type,
               bias ? desc.bias : nullptr};
-    if (bias && desc.bias == nullptr)
+    if (bias && (desc.bias == nullptr || reinterpret_cast<uintptr_t>(desc.bias) % 16 != 0))
         return CUBLAS_STATUS_INVALID_VALUE;
     emulator_enqueue(stream, [p]() { run(p); });
     return CUBLAS_STATUS_SUCCESS;
@@ -272,6 +287,11 @@ cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream)
     return CUBLAS_STATUS_SUCCESS;
 }
 
+cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t)
+{
+    return CUBLAS_STATUS_SUCCESS;
+}
+
 cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t, void *, size_t)
 {
     return CUBLAS_STATUS_SUCCESS;
@@ -288,6 +308,9 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
 {
     if (compute != CUBLAS_COMPUTE_32F || type_a != type_b)
         return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (m < 0 || n < 0 || k < 0 || lda < std::max(1, side_a == CUBLAS_OP_N ? m : k) ||
+        ldb < std::max(1, side_b == CUBLAS_OP_N ? k : n) || ldc < std::max(1, m))
+        return CUBLAS_STATUS_INVALID_VALUE;
     auto advance = [](const void *base, cudaDataType type, long long elements) {
         return static_cast<const char *>(base) + elements * (type == CUDA_R_32F ? 4 : 2);
     };

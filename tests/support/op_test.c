@@ -12,22 +12,19 @@
 #include <cmocka.h>
 
 #include "core/random.h"
+#include "tests/support/test_device.h"
 
 enum { GUARD_BYTES = 256, GUARD_VALUE = 0x5a };
 
 static ls_status open_device(struct op_test *test, int threads)
 {
-    const char *name = getenv("LOCKSTEP_TEST_DEVICE");
-    enum config_device wanted = CONFIG_DEVICE_CPU;
-    if (name != NULL && strcmp(name, "cuda") == 0)
-        wanted = CONFIG_DEVICE_CUDA;
-    else if (name != NULL && strcmp(name, "emulated") == 0)
-        wanted = CONFIG_DEVICE_EMULATED;
-    else if (name != NULL && strcmp(name, "cpu") != 0)
-        return LS_FAIL(LS_USAGE, "LOCKSTEP_TEST_DEVICE=%s: cpu, cuda or emulated", name);
-    ls_status st = model_device_open(&test->opened, wanted, threads, 0);
+    ls_status st = LS_OK;
+    enum config_device wanted;
+    LS_TRY(test_device_wanted(&wanted));
+    LS_TRY(model_device_open(&test->opened, wanted, threads, 0));
     test->table = test->opened.table;
     test->device = test->opened.device;
+done:
     return st;
 }
 

@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "model/device.h"
 #include "tests/support/golden_pretrain.h"
+#include "tests/support/test_device.h"
 
 static ls_status sum_floats(void *context, float *values, int64_t count)
 {
@@ -46,9 +47,11 @@ int main(int argc, char **argv)
     ls_status st = LS_OK;
     struct comm_group *group = NULL;
     struct model_device device = {0};
+    enum config_device wanted;
+    LS_TRY(test_device_wanted(&wanted));
     LS_TRY(comm_open(&group, &(struct comm_options){.timeout_s = 60}));
     log_open(comm_rank(group), LOG_LEVEL_WARN);
-    LS_TRY(model_device_open(&device, CONFIG_DEVICE_CPU, 1, comm_local_rank(group)));
+    LS_TRY(model_device_open(&device, wanted, 1, comm_local_rank(group)));
     for (int i = 1; i < argc; i++) {
         struct golden_report report = {0};
         struct golden_run run = {.table = device.table,

@@ -108,6 +108,7 @@ static ls_status open_slots(struct loader *loader)
     const size_t frame_bytes =
         (size_t)config->data.crop_height * (size_t)config->data.crop_width * 3;
     loader->slot_count = config->run.prefetch + 1;
+    loader->pixel_bytes = clips * (size_t)frames * frame_bytes;
     LS_TRY(core_alloc(&loader->slots, loader->slot_count));
     for (int i = 0; i < loader->slot_count; i++) {
         struct slot *slot = &loader->slots[i];
@@ -122,6 +123,15 @@ static ls_status open_slots(struct loader *loader)
     }
 done:
     return st;
+}
+
+bool loader_pixels(const struct loader *loader, int index, void **out, size_t *bytes)
+{
+    if (index >= loader->slot_count)
+        return false;
+    *out = loader->slots[index].batch.pixels;
+    *bytes = loader->pixel_bytes;
+    return true;
 }
 
 static ls_status open_lock(struct loader *loader)

@@ -85,6 +85,13 @@ ls_status loader_next(struct loader *loader, struct loader_batch **out,
                       double timeout_s) LS_MUST_CHECK;
 void loader_release(struct loader *loader, struct loader_batch *batch);
 
+/* Whether loader_next would succeed at once.  Local; the thread that calls loader_next. */
+bool loader_ready(struct loader *loader);
+
+/* Memory of the pixels of the loader's batches, for who wants to copy from it fast: buffer `index`
+ * from 0 on; false when there is none.  Lives as long as the loader.  Local. */
+bool loader_pixels(const struct loader *loader, int index, void **out, size_t *bytes);
+
 struct loader_counters loader_counters(struct loader *loader);
 
 #endif

@@ -51,6 +51,7 @@ struct loader {
     struct slot *slots;
     struct filler *fillers;
     int slot_count, filler_count;
+    size_t pixel_bytes; /* of a slot */
     atomic_bool stop;
 
     bool has_lock;        /* lock, work and ready exist */

@@ -86,6 +86,23 @@ static ls_status count_draws(struct loader *loader, const struct slot *slot)
                    (long long)bad, (long long)drawn, allowed);
 }
 
+bool loader_ready(struct loader *loader)
+{
+    (void)pthread_mutex_lock(&loader->lock);
+    const struct slot *slot = find_filled(loader);
+    bool ready = slot != NULL && slot->status == LS_OK;
+    if (ready) {
+        int64_t bad = 0;
+        for (int d = 0; d < loader->config->data.dataset_count; d++)
+            bad += slot->bad_draws[d];
+        const int64_t drawn = loader->counters.drawn_clips + slot->batch.clips + bad;
+        ready = (double)(loader->counters.replaced_clips + bad) <=
+                clip_bad_limit(loader->config->data.max_bad_share, drawn);
+    }
+    (void)pthread_mutex_unlock(&loader->lock);
+    return ready;
+}
+
 ls_status loader_next(struct loader *loader, struct loader_batch **out, double timeout_s)
 {
     ls_status st = LS_OK;

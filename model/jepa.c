@@ -210,7 +210,6 @@ static ls_status open_memory(struct jepa *jepa)
     const struct jepa_options *o = &jepa->options;
     const struct model_shape *s = &o->shape;
     const struct layout_limits *l = &jepa->limits;
-    LS_TRY(layout_open(&jepa->layout_builder, l, jepa->on.ops, jepa->on.device));
     jepa_arena_lay_out(jepa);
     void *base_dev = NULL;
     LS_TRY(take(jepa, &base_dev, (int64_t)jepa->arena.peak, 1));
@@ -219,8 +218,7 @@ static ls_status open_memory(struct jepa *jepa)
 
     jepa->pixel_bytes = (size_t)o->frames * (size_t)o->height * (size_t)o->width * COLOURS *
                         (o->float_clips ? sizeof(float) : 1);
-    if (!jepa->on.ops->host_memory)
-        LS_TRY(take(jepa, &jepa->pixels_dev, o->clips, jepa->pixel_bytes));
+    LS_TRY(jepa_slots_open(jepa));
 
     const int64_t row_limits[] = {l->target_rows, l->context_rows, l->predictor_rows,
                                   l->prediction_rows};
@@ -293,7 +291,6 @@ static void close_flat(struct jepa *jepa)
         jepa->sums.gram_dev,
         jepa->rotary_dev,
         jepa->arena.base_dev,
-        jepa->pixels_dev,
     };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         if (owned[i] != NULL)
@@ -309,7 +306,7 @@ void jepa_close(struct jepa **jepa)
     struct jepa *j = *jepa;
     if (j == NULL)
         return;
-    layout_close(&j->layout_builder);
+    jepa_slots_close(j);
     encoder_close(&j->context);
     encoder_close(&j->target);
     predictor_close(&j->predictor);
@@ -339,15 +336,16 @@ struct jepa_memory jepa_memory(const struct jepa *jepa)
     const int64_t copies =
         jepa->on.dtype == OP_F32 ? 0 : (int64_t)arena_element_bytes(jepa->on.dtype);
     const int64_t element = sizeof(float);
-    const int64_t pixels =
-        jepa->pixels_dev == NULL ? 0 : (int64_t)jepa->pixel_bytes * jepa->options.clips;
+    const int64_t pixels = jepa->on.ops->host_memory
+                               ? 0
+                               : JEPA_SLOTS * (int64_t)jepa->pixel_bytes * jepa->options.clips;
     return (struct jepa_memory){
         .weights = p->flat_count * (element + copies),
         .gradient = p->flat_count * element,
         .moments = 2 * p->flat_count * element,
         .ema = p->encoder_count * (element + copies),
         .activations = (int64_t)jepa->arena.peak + pixels,
-        .workspace =
-            layout_bytes(jepa->layout_builder) + jepa->sums.count * (int64_t)sizeof(double),
+        .workspace = JEPA_SLOTS * layout_bytes(jepa->slots[0].layout_builder) +
+                     jepa->sums.count * (int64_t)sizeof(double),
     };
 }

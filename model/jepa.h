@@ -100,6 +100,20 @@ ls_status jepa_micro_batch(struct jepa *jepa, const struct jepa_batch *batch,
                            double micro_batch_weight, jepa_gradient_ready ready,
                            void *ready_context) LS_MUST_CHECK;
 
+/* The same in two parts, so that copies to the device run ahead of the computation.
+ *
+ * jepa_stage queues the copy of a micro-batch's clips and index arrays on a queue of its own; at
+ * most two may be staged and not yet computed.  The batch's memory must stay as it is until
+ * jepa_stage_wait returns; where device memory is the host's, until the micro-batch is computed.
+ * jepa_staged_micro_batch computes the one that was staged first and returns when its work is
+ * queued.  jepa_unstage drops what is staged, after its copies.  Local.  Errors: LS_USAGE when two
+ * are staged, or none; as jepa_micro_batch. */
+ls_status jepa_stage(struct jepa *jepa, const struct jepa_batch *batch) LS_MUST_CHECK;
+ls_status jepa_stage_wait(struct jepa *jepa) LS_MUST_CHECK;
+ls_status jepa_staged_micro_batch(struct jepa *jepa, double micro_batch_weight,
+                                  jepa_gradient_ready ready, void *ready_context) LS_MUST_CHECK;
+ls_status jepa_unstage(struct jepa *jepa) LS_MUST_CHECK;
+
 /* Results of the step so far.  Local; waits for the device. */
 ls_status jepa_result(struct jepa *jepa, struct jepa_result *out) LS_MUST_CHECK;
 

@@ -32,6 +32,20 @@ struct jepa_sums {
     float *gram_dev; /* [dim, dim] */
 };
 
+enum { JEPA_SLOTS = 2 };
+
+/* A micro-batch on its way to the device, or there. */
+struct jepa_slot {
+    struct layout_builder *layout_builder;
+    struct layout layout;
+    void *pixels_dev; /* NULL where memory is the host's: clips are read where they are */
+    struct op_clips clips;
+    int mask_token;
+    double flops;
+    struct op_event *filled; /* copied */
+    struct op_event *done;   /* computed: the slot is free */
+};
+
 struct jepa {
     struct jepa_options options;
     struct layer_device on;
@@ -44,9 +58,10 @@ struct jepa {
     struct encoder target, context;
     struct predictor predictor;
     struct layout_limits limits;
-    struct layout_builder *layout_builder;
+    struct jepa_slot slots[JEPA_SLOTS];
+    int slot_next; /* the slot that is staged into next */
+    int staged;    /* slots staged and not computed, the ones before slot_next */
     struct arena arena;
-    void *pixels_dev; /* NULL where memory is the host's: clips are read where they are */
     size_t pixel_bytes;
 
     /* Named memory of the arena. */
@@ -70,6 +85,14 @@ struct jepa {
     int64_t *adam_steps;            /* [parameters] */
     struct op_update_piece *pieces; /* [parameters] */
 };
+
+/* Memory and events of the slots (jepa_stage.c).  Local. */
+ls_status jepa_slots_open(struct jepa *jepa) LS_MUST_CHECK;
+void jepa_slots_close(struct jepa *jepa);
+
+/* The slot that was staged first, for the computation: what is queued from now on waits for its
+ * copies.  Errors: LS_USAGE when nothing is staged. */
+ls_status jepa_slot_take(struct jepa *jepa, struct jepa_slot **out) LS_MUST_CHECK;
 
 /* Give the arena's memory its names (jepa_arena.c).  Local. */
 void jepa_arena_lay_out(struct jepa *jepa);

@@ -1,15 +1,12 @@
 /* One step: micro-batches forward and backward, then the update.
  *
  * The target pass comes first and leaves only the goals; from there on all memory belongs to what
- * is trained.  Nothing here allocates. */
+ * is trained.  Nothing here allocates, and nothing waits for the device but what brings numbers to
+ * the host. */
 #include <math.h>
 #include <string.h>
 
 #include "model/jepa_parts.h"
-
-/* Of the pixels of the clips that the public encoder was normalised with (ImageNet). */
-static const float pixel_mean[3] = {0.485F, 0.456F, 0.406F};
-static const float pixel_std[3] = {0.229F, 0.224F, 0.225F};
 
 ls_status jepa_begin_step(struct jepa *jepa)
 {
@@ -33,31 +30,6 @@ ls_status jepa_want_gram(struct jepa *jepa)
     const size_t dim = (size_t)jepa->options.shape.dim;
     jepa->want_gram = true;
     return jepa->on.ops->zero(jepa->on.device, jepa->sums.gram_dev, dim * dim * sizeof(float));
-}
-
-static ls_status take_clips(struct jepa *jepa, struct op_clips *out, const struct jepa_batch *batch)
-{
-    const struct jepa_options *o = &jepa->options;
-    *out = (struct op_clips){
-        .pixels_dev = batch->pixels,
-        .kind = o->float_clips ? OP_PIXELS_F32_CTHW : OP_PIXELS_U8_THWC,
-        .clips = batch->clips,
-        .frames = batch->frames,
-        .height = o->height,
-        .width = o->width,
-        .tubelet = o->shape.tubelet,
-        .patch = o->shape.patch,
-    };
-    for (int c = 0; c < 3; c++) {
-        out->mean[c] = pixel_mean[c];
-        out->inverse_std[c] = 1.0F / pixel_std[c];
-    }
-    if (jepa->pixels_dev == NULL)
-        return LS_OK;
-    out->pixels_dev = jepa->pixels_dev;
-    const size_t frame_bytes = jepa->pixel_bytes / (size_t)o->frames;
-    return jepa->on.ops->upload(jepa->on.device, jepa->pixels_dev, batch->pixels,
-                                frame_bytes * (size_t)batch->frames * (size_t)batch->clips);
 }
 
 /* goals: the layer-normed target features of every prediction. */
@@ -154,39 +126,11 @@ done:
     return st;
 }
 
-static ls_status check_batch(const struct jepa *jepa, const struct jepa_batch *batch)
-{
-    const struct jepa_options *o = &jepa->options;
-    if (batch->frames < 1 || batch->frames > o->frames || batch->frames % o->shape.tubelet != 0)
-        return LS_FAIL(LS_USAGE, "clips of %d frames: at most %d, a multiple of %d", batch->frames,
-                       o->frames, o->shape.tubelet);
-    if (batch->mask_token < 0 || batch->mask_token >= o->shape.mask_tokens)
-        return LS_FAIL(LS_USAGE, "mask token %d of %d", batch->mask_token, o->shape.mask_tokens);
-    return LS_OK;
-}
-
-static double count_flops(const struct jepa *jepa, const struct jepa_batch *batch)
-{
-    struct jepa_work work = {
-        .clips = batch->clips,
-        .tokens = jepa->layout.tokens,
-        .groups = jepa->layout.groups,
-        .target_queries = jepa->layout.queries.sequences.true_rows,
-    };
-    for (int g = 0; g < work.groups; g++) {
-        work.context_count[g] = batch->context_count[g];
-        work.predicted_count[g] = batch->predicted_count[g];
-    }
-    return jepa_flops(&jepa->options.shape, &work);
-}
-
-ls_status jepa_micro_batch(struct jepa *jepa, const struct jepa_batch *batch,
-                           double micro_batch_weight, jepa_gradient_ready ready,
-                           void *ready_context)
+ls_status jepa_staged_micro_batch(struct jepa *jepa, double micro_batch_weight,
+                                  jepa_gradient_ready ready, void *ready_context)
 {
     ls_status st = LS_OK;
-    const struct jepa_options *o = &jepa->options;
-    struct op_clips clips;
+    struct jepa_slot *slot = NULL;
     struct layer_report report = {
         .ready = ready,
         .context = ready_context,
@@ -196,19 +140,28 @@ ls_status jepa_micro_batch(struct jepa *jepa, const struct jepa_batch *batch,
         .gradient_dev = jepa->flat.gradient_dev,
         .gradient_host = jepa->flat.gradient_host,
     };
-    LS_TRY(check_batch(jepa, batch));
-    const int tokens = batch->frames / o->shape.tubelet * (o->height / o->shape.patch) *
-                       (o->width / o->shape.patch);
-    LS_TRY(layout_build(&jepa->layout, jepa->layout_builder, batch, tokens));
-    LS_TRY(take_clips(jepa, &clips, batch));
-    jepa->mask_tokens_used |= 1ULL << batch->mask_token;
+    LS_TRY(jepa_slot_take(jepa, &slot));
+    jepa->layout = slot->layout;
+    jepa->mask_tokens_used |= 1ULL << slot->mask_token;
     jepa->gradient_staged = ready != NULL && jepa->flat.gradient_host != jepa->flat.gradient_dev;
-    LS_TRY(run_target(jepa, clips));
-    LS_TRY(run_trained(jepa, clips, batch->mask_token, micro_batch_weight, &report));
-    jepa->flops += count_flops(jepa, batch);
-    /* The batch is borrowed for the call, and the next one reuses the index arrays. */
-    if (!jepa->on.ops->host_memory)
-        LS_TRY(jepa->on.ops->synchronize(jepa->on.device));
+    LS_TRY(run_target(jepa, slot->clips));
+    LS_TRY(run_trained(jepa, slot->clips, slot->mask_token, micro_batch_weight, &report));
+    LS_TRY(jepa->on.ops->event_record(jepa->on.device, slot->done));
+    jepa->flops += slot->flops;
+done:
+    return st;
+}
+
+ls_status jepa_micro_batch(struct jepa *jepa, const struct jepa_batch *batch,
+                           double micro_batch_weight, jepa_gradient_ready ready,
+                           void *ready_context)
+{
+    ls_status st = LS_OK;
+    if (jepa->staged > 0)
+        return LS_FAIL(LS_USAGE, "%d micro-batches are staged already", jepa->staged);
+    LS_TRY(jepa_stage(jepa, batch));
+    LS_TRY(jepa_staged_micro_batch(jepa, micro_batch_weight, ready, ready_context));
+    LS_TRY(jepa_stage_wait(jepa));
 done:
     return st;
 }
@@ -323,9 +276,6 @@ ls_status jepa_update(struct jepa *jepa, const struct jepa_update *update)
         .gradient_scale = update->gradient_scale,
     };
     LS_TRY(jepa->on.ops->update(jepa->on.device, &work));
-    /* The list of pieces lies in host memory and is made anew by the next update. */
-    if (!jepa->on.ops->host_memory)
-        LS_TRY(jepa->on.ops->synchronize(jepa->on.device));
 done:
     return st;
 }

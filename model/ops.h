@@ -5,9 +5,10 @@
  * plain loop in double precision under tests/reference/.
  *
  * Conventions.  All matrices are row-major and contiguous.  `*_dev` memory is the device's (for the
- * CPU: host memory). Work is queued on the device's compute stream and done in order; `synchronize`
- * waits for it.  The CPU twin finishes before it returns.  No operator allocates: scratch comes
- * from the workspace that `reserve` laid out.  Sums of float32 are accumulated in float32 or better
+ * CPU: host memory). Work is queued on the device's compute queue (or the one that `select` chose)
+ * and done in order; `synchronize` waits for the compute queue.  The CPU twin finishes before it
+ * returns.  No operator allocates: scratch comes from the workspace that `reserve` laid out.  Sums
+ * of float32 are accumulated in float32 or better
  * in an order that depends on shapes and thread count only: repeats are bit-equal. "Accumulates"
  * means the output is added to; everything else overwrites.
  *
@@ -87,8 +88,9 @@ struct op_update_piece {
 
 struct op_update {
     const struct op_update_piece
-        *pieces; /* host; pieces without gradient this step are left out, but an encoder piece of
-                  * theirs still moves its EMA: then first_correction is 0 */
+        *pieces; /* host, read before the call returns; pieces without gradient this step are left
+                  * out, but an encoder piece of theirs still moves its EMA: then first_correction
+                  * is 0 */
     int piece_count;
     float *weights_dev, *moment1_dev, *moment2_dev,
         *ema_dev; /* flat, float32; ema covers the encoder, which is first */
@@ -101,7 +103,11 @@ struct op_update {
     double gradient_scale; /* multiplies the gradient first (clipping) */
 };
 
+/* Queues of a device.  Work of one is done in order; work of two is ordered by events alone. */
+enum op_queue { OP_QUEUE_COMPUTE, OP_QUEUE_COPY, OP_QUEUE_COUNT };
+
 struct op_device;
+struct op_event; /* a point in a queue's work */
 
 struct op_table {
     const char *name; /* "cpu", "cuda" */
@@ -125,6 +131,23 @@ struct op_table {
     ls_status (*zero)(struct op_device *device, void *memory_dev, size_t bytes);
     ls_status (*synchronize)(struct op_device *device);
     ls_status (*reserve)(struct op_device *device, const struct op_limits *limits);
+
+    /* Queues.  `select` says where work goes from now on: OP_QUEUE_COMPUTE after opening, and
+     * whoever selects another one goes back to it.  The copy queue takes copies only.  An event
+     * that was never recorded has happened.  The CPU twin's work is done at once: nothing to do. */
+    ls_status (*select)(struct op_device *device, enum op_queue queue);
+    ls_status (*event_open)(struct op_device *device, struct op_event **out);
+    void (*event_close)(struct op_device *device, struct op_event *event);
+    /* The event happens when all that is on the selected queue now is done. */
+    ls_status (*event_record)(struct op_device *device, struct op_event *event);
+    /* What is put on the selected queue from now on waits for the event's last record. */
+    ls_status (*event_wait)(struct op_device *device, struct op_event *event);
+    /* The calling thread waits. */
+    ls_status (*event_synchronize)(struct op_device *device, struct op_event *event);
+    /* Host memory of the caller that copies to the device shall be fast and asynchronous from;
+     * unpinned before it is freed. */
+    ls_status (*host_pin)(struct op_device *device, void *memory, size_t bytes);
+    void (*host_unpin)(struct op_device *device, void *memory);
 
     /* to = from in another dtype; same shape. */
     ls_status (*cast)(struct op_device *device, struct op_matrix to, struct op_matrix from);

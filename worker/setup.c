@@ -163,6 +163,15 @@ done:
     return st;
 }
 
+/* Steps that this start of the run does at most. */
+static int64_t steps_left(const struct trainer *trainer)
+{
+    int64_t end = trainer->config->first_step + trainer->config->optimization.total_steps;
+    if (trainer->options->stop_at > 0 && trainer->options->stop_at < end)
+        end = trainer->options->stop_at;
+    return end > trainer->step ? end - trainer->step : 0;
+}
+
 /* What depends on the step that the run goes on from. */
 static ls_status open_at_step(struct trainer *trainer)
 {
@@ -170,6 +179,8 @@ static ls_status open_at_step(struct trainer *trainer)
     LS_TRY(loader_open(&trainer->loader, trainer->config, trainer->datasets,
                        trainer->step - trainer->config->first_step, trainer->micro_first,
                        trainer->micro_count, trainer->skipped, trainer->skipped_count));
+    LS_TRY(feed_open(&trainer->feed, trainer->loader, trainer->jepa, &trainer->device.model,
+                     steps_left(trainer) * trainer->micro_count));
     if (trainer->rank == 0) {
         LS_TRY(metrics_open(&trainer->metrics, trainer->options->run, trainer->step));
         display_open(&trainer->display, trainer->options->progress,
@@ -209,6 +220,7 @@ void trainer_close(struct trainer *trainer)
 {
     trainer_saving_close(trainer);
     metrics_close(&trainer->metrics);
+    feed_close(&trainer->feed);
     loader_close(&trainer->loader);
     trainer_step_close(trainer);
     comm_buckets_close(&trainer->buckets);

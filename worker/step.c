@@ -80,48 +80,29 @@ static ls_status gradient_ready(void *context, int64_t offset, int64_t count)
     return comm_buckets_ready(trainer->buckets, offset, count);
 }
 
-static struct jepa_batch batch_of(const struct loader_batch *loaded)
-{
-    struct jepa_batch batch = {.pixels = loaded->pixels,
-                               .clips = loaded->clips,
-                               .frames = loaded->frames,
-                               .mask_token = loaded->frames_group};
-    for (int g = 0; g < loaded->group_count; g++) {
-        batch.context[g] = loaded->context[g].tokens;
-        batch.context_count[g] = loaded->context[g].count;
-        batch.predicted[g] = loaded->predicted[g].tokens;
-        batch.predicted_count[g] = loaded->predicted[g].count;
-    }
-    return batch;
-}
-
 /* This rank's micro-batches, forward and backward. */
 static ls_status compute(struct trainer *trainer, struct step_work *work)
 {
     ls_status st = LS_OK;
-    struct loader_batch *loaded = NULL;
-    double timeout_s = trainer->config->run.step_timeout_s;
     LS_TRY(jepa_begin_step(trainer->jepa));
     comm_buckets_begin(trainer->buckets);
     if (work->want_gram)
         LS_TRY(jepa_want_gram(trainer->jepa));
     for (int i = 0; i < trainer->micro_count; i++) {
-        LS_TRY(loader_next(trainer->loader, &loaded, timeout_s));
-        struct jepa_batch batch = batch_of(loaded);
+        struct hash128 draws;
         bool last = i == trainer->micro_count - 1;
-        LS_TRY(jepa_micro_batch(trainer->jepa, &batch, 1.0 / trainer->config->micro_batches,
-                                last ? gradient_ready : NULL, trainer));
-        work->vote.draws = hash_add(work->vote.draws, loaded->draw_hash);
-        loader_release(trainer->loader, loaded);
-        loaded = NULL;
+        LS_TRY(feed_take(trainer->feed, &draws, trainer->config->run.step_timeout_s));
+        LS_TRY(jepa_staged_micro_batch(trainer->jepa, 1.0 / trainer->config->micro_batches,
+                                       last ? gradient_ready : NULL, trainer));
+        work->vote.draws = hash_add(work->vote.draws, draws);
+        LS_TRY(feed_ahead(trainer->feed));
     }
     LS_TRY(jepa_result(trainer->jepa, &work->result));
+    LS_TRY(feed_ahead(trainer->feed));
     work->vote.mask_tokens = jepa_mask_tokens_used(trainer->jepa);
     work->vote.not_finite = !isfinite(work->result.loss);
     work->data_wait_s = loader_counters(trainer->loader).wait_s;
 done:
-    if (loaded != NULL)
-        loader_release(trainer->loader, loaded);
     return st;
 }
 

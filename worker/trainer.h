@@ -17,6 +17,7 @@
 #include "model/jepa.h"
 #include "worker/device.h"
 #include "worker/display.h"
+#include "worker/feed.h"
 #include "worker/metrics.h"
 #include "worker/options.h"
 #include "worker/saver.h"
@@ -52,6 +53,7 @@ struct trainer {
     struct jepa *jepa;
     struct comm_buckets *buckets;
     struct loader *loader;
+    struct feed *feed;
     int micro_first, micro_count; /* this rank's micro-batches of every step */
     int64_t step;                 /* finished steps */
     int64_t *skipped;             /* steps whose draws a rollback passed over, ascending */

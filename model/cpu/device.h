@@ -98,6 +98,14 @@ ls_status copy_cpu(struct op_device *device, void *to, const void *from, size_t 
 ls_status zero_cpu(struct op_device *device, void *memory_dev, size_t bytes);
 ls_status synchronize_cpu(struct op_device *device);
 ls_status reserve_cpu(struct op_device *device, const struct op_limits *limits);
+ls_status select_cpu(struct op_device *device, enum op_queue queue);
+ls_status event_open_cpu(struct op_device *device, struct op_event **out);
+void event_close_cpu(struct op_device *device, struct op_event *event);
+ls_status event_record_cpu(struct op_device *device, struct op_event *event);
+ls_status event_wait_cpu(struct op_device *device, struct op_event *event);
+ls_status event_synchronize_cpu(struct op_device *device, struct op_event *event);
+ls_status host_pin_cpu(struct op_device *device, void *memory, size_t bytes);
+void host_unpin_cpu(struct op_device *device, void *memory);
 ls_status cast_cpu(struct op_device *device, struct op_matrix to, struct op_matrix from);
 ls_status linear_fwd_cpu(struct op_device *device, struct op_matrix y, struct op_matrix x,
                          struct op_matrix w, const float *b_dev, bool accumulate);

@@ -65,7 +65,7 @@ ls_status op_cuda_open(struct op_device **out, int index, bool deterministic)
     device->index = index;
     device->deterministic = deterministic;
     CUDA_TRY(cudaSetDevice(index));
-    CUDA_TRY(cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
+    LS_TRY(queues_open(device));
     BLAS_TRY(cublasLtCreate(&device->lt));
     BLAS_TRY(cublasCreate(&device->blas));
     CUDA_TRY(cudaMalloc(&device->blas_workspace_dev, BLAS_WORKSPACE_BYTES));
@@ -96,8 +96,7 @@ void op_cuda_close(struct op_device **pointer)
         (void)cublasLtDestroy(device->lt);
     (void)cudaFree(device->blas_workspace_dev);
     (void)cudaFree(device->scratch_dev);
-    if (device->stream != NULL)
-        (void)cudaStreamDestroy(device->stream);
+    queues_close(device);
     free(device);
     *pointer = NULL;
 }
@@ -198,7 +197,7 @@ done:
 ls_status synchronize_cuda(struct op_device *device)
 {
     ls_status st = LS_OK;
-    CUDA_TRY(cudaStreamSynchronize(device->stream));
+    CUDA_TRY(cudaStreamSynchronize(device->streams[OP_QUEUE_COMPUTE]));
 done:
     return st;
 }

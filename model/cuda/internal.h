@@ -16,7 +16,8 @@ struct fused;
 struct op_device {
     int index;
     bool deterministic;
-    cudaStream_t stream;
+    cudaStream_t streams[OP_QUEUE_COUNT];
+    cudaStream_t stream; /* the selected one of them */
     cublasLtHandle_t lt;
     cublasHandle_t blas;
     struct product_plan *plans; /* list, made at first use of a shape */
@@ -67,6 +68,10 @@ static inline unsigned blocks_of(int64_t work, int64_t per_block)
 {
     return (unsigned)((work + per_block - 1) / per_block);
 }
+
+/* The streams behind the queues (queue.cu). */
+ls_status queues_open(struct op_device *device) LS_MUST_CHECK;
+void queues_close(struct op_device *device);
 
 /* Scratch of the operator that runs now; what the one before left there is lost. */
 ls_status cuda_scratch(struct op_device *device, float **out_dev, size_t bytes);

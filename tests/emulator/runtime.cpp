@@ -49,7 +49,7 @@ using guard = std::lock_guard<std::recursive_mutex>;
 
 CUstream_st default_stream;
 std::vector<CUstream_st *> streams;
-std::map<char *, size_t> device_memory;
+std::map<char *, size_t> device_memory, pinned_memory;
 emulator_counters counters;
 cudaError_t last_error = cudaSuccess;
 
@@ -113,6 +113,26 @@ void enqueue(CUstream_st *stream, item work)
         stream->capture->work.push_back(std::move(work.work));
     else
         stream->queue.push_back(std::move(work));
+}
+
+bool inside(const std::map<char *, size_t> &ranges, const void *from, size_t bytes)
+{
+    const char *begin = static_cast<const char *>(from);
+    auto after = ranges.upper_bound(const_cast<char *>(begin));
+    if (after == ranges.begin())
+        return false;
+    --after;
+    return begin + bytes <= after->first + after->second;
+}
+
+/* The host side of a copy must be pinned for the copy to be asynchronous. */
+void note_pageable(const void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
+{
+    const void *host = kind == cudaMemcpyHostToDevice   ? from
+                       : kind == cudaMemcpyDeviceToHost ? to
+                                                        : nullptr;
+    if (host != nullptr && !inside(pinned_memory, host, bytes))
+        counters.pageable_copies++;
 }
 
 void copy(void *to, const void *from, size_t bytes)
@@ -187,8 +207,12 @@ cudaError_t cudaFree(void *memory)
 
 cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned)
 {
-    return posix_memalign(out, 256, bytes > 0 ? bytes : 1) == 0 ? cudaSuccess
-                                                                : fail(cudaErrorMemoryAllocation);
+    guard hold(big_lock);
+    if (posix_memalign(out, 256, bytes > 0 ? bytes : 1) != 0)
+        return fail(cudaErrorMemoryAllocation);
+    std::memset(*out, 0xFF, bytes);
+    pinned_memory[static_cast<char *>(*out)] = bytes;
+    return cudaSuccess;
 }
 
 cudaError_t cudaMallocHost(void **out, size_t bytes)
@@ -200,13 +224,34 @@ cudaError_t cudaFreeHost(void *memory)
 {
     guard hold(big_lock);
     drain_all();
+    pinned_memory.erase(static_cast<char *>(memory));
     std::free(memory);
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
+cudaError_t cudaHostRegister(void *memory, size_t bytes, unsigned)
+{
+    guard hold(big_lock);
+    if (inside(pinned_memory, memory, 1))
+        return fail(cudaErrorHostMemoryAlreadyRegistered);
+    pinned_memory[static_cast<char *>(memory)] = bytes;
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostUnregister(void *memory)
+{
+    guard hold(big_lock);
+    drain_all();
+    return pinned_memory.erase(static_cast<char *>(memory)) == 1
+               ? cudaSuccess
+               : fail(cudaErrorHostMemoryNotRegistered);
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream)
 {
+    guard hold(big_lock);
+    note_pageable(to, from, bytes, kind);
     emulator_enqueue(stream, [=]() { copy(to, from, bytes); });
     return cudaSuccess;
 }

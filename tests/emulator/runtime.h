@@ -19,6 +19,8 @@ void emulator_enqueue(cudaStream_t stream, std::function<void()> work);
 /* What the emulator has seen since the start; tests read it. */
 struct emulator_counters {
     int64_t launches, copies, allocations, live_allocations;
+    int64_t pageable_copies; /* asynchronous ones whose host side is not pinned: the real runtime
+                              * stages them, and the caller waits */
     int64_t live_bytes, peak_bytes;
 };
 emulator_counters emulator_count();

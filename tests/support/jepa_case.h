@@ -34,7 +34,7 @@ struct jepa_case {
     float *weights, *ema; /* [flat_count] each */
 };
 
-/* Odd sizes of every kind: head widths that turn some, none and all but one of their channels,
+/* Odd sizes of every kind: head widths that turn some, none and all but two of their channels,
  * unequal groups, depth 1, exponent 2.  `*out_count` shapes, static. */
 const struct jepa_case_shape *jepa_case_shapes(int *out_count);
 

@@ -129,9 +129,9 @@ $(B)/golden: $(patsubst %.c,$(O)/%.o,$(wildcard tests/golden_program/*.c)) $(for
 $(B)/tests/%: $(O)/tests/unit/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
 	$(LINK) $(libs_tests) $(all_libs)
-$(EMULATED_TESTS): $(B)/tests/%: $(O)/tests/emulated/%.o $(EMULATOR_OBJECTS) $(O)/libcore.a
+$(EMULATED_TESTS): $(B)/tests/%: $(O)/tests/emulated/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
-	$(LINK) $(libs_tests) -ldnnl $(libs_core) -lm $(libs_cuda)
+	$(LINK) $(libs_tests) $(all_libs)
 $(CUDA_TESTS): $(B)/tests/%: $(O)/tests/cuda/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
 	$(LINK) $(libs_tests) $(all_libs)

@@ -55,6 +55,7 @@ EMULATOR_OBJECTS := $(if $(filter emulated,$(GPU)),$(patsubst %.cpp,$(O)/%.o,$(w
 
 # Tests of the emulator itself, written as device code.
 ifeq ($(GPU),emulated)
+$(O)/tests/emulated/%.o: EMULATOR_FLAGS += -Wno-shadow # C lets a function and a struct have one name
 EMULATED_TESTS := $(patsubst tests/emulated/%.cu,$(B)/tests/%,$(wildcard tests/emulated/test_*.cu))
 endif
 

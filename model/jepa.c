@@ -27,6 +27,8 @@ static ls_status check_options(const struct jepa_options *o)
                        o->frames, o->height, o->width, s->tubelet, s->patch);
     if (s->mask_tokens > 64)
         return LS_FAIL(LS_USAGE, "%d mask tokens: at most 64", s->mask_tokens);
+    if (o->bucket_tokens < 0)
+        return LS_FAIL(LS_USAGE, "buckets of %d tokens", o->bucket_tokens);
     if (!(o->loss_exponent > 0.0))
         return LS_FAIL(LS_USAGE, "loss exponent %g must be positive", o->loss_exponent);
     return LS_OK;
@@ -47,6 +49,7 @@ static ls_status set_limits(struct jepa *jepa)
         .groups = o->groups,
         .tokens = (int)tokens,
         .row_multiple = jepa->on.ops->row_multiple < 1 ? 1 : jepa->on.ops->row_multiple,
+        .bucket = o->bucket_tokens < 1 ? 1 : o->bucket_tokens,
         .whole_target = o->whole_target,
     };
     for (int g = 0; g < o->groups; g++) {
@@ -204,6 +207,12 @@ static int larger(int a, int b)
     return a > b ? a : b;
 }
 
+/* `count` rounded up to a multiple. */
+static int whole(int count, int multiple)
+{
+    return (count + multiple - 1) / multiple * multiple;
+}
+
 static ls_status open_memory(struct jepa *jepa)
 {
     ls_status st = LS_OK;
@@ -227,7 +236,7 @@ static ls_status open_memory(struct jepa *jepa)
     struct op_limits limits = {
         .heads = larger(s->heads, s->pred_heads),
         .head_width = larger(s->dim / s->heads, s->pred_dim / s->pred_heads),
-        .max_length = (l->tokens + l->row_multiple - 1) / l->row_multiple * l->row_multiple,
+        .max_length = larger(whole(l->tokens, l->bucket), whole(l->tokens, l->row_multiple)),
         .sequences = o->groups * o->clips,
     };
     for (size_t i = 0; i < sizeof row_limits / sizeof *row_limits; i++)

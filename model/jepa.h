@@ -35,6 +35,9 @@ struct jepa_options {
     double loss_exponent;
     double beta1, beta2, eps;
     bool activation_checkpointing;
+    /* Sequences are padded to multiples of it, so that few shapes occur (model/layout.h); 0 or 1:
+     * not.  Padding counts in no result. */
+    int bucket_tokens;
     bool whole_target; /* compute all target tokens, for jepa_output */
     bool float_clips;  /* clips come as normalised float32 [B, 3, T, H, W] (golden files) */
 };
@@ -58,8 +61,9 @@ typedef ls_status (*jepa_gradient_ready)(void *context, int64_t offset, int64_t 
 struct jepa_result {                           /* sums over the micro-batches of the step so far */
     double loss;                               /* mean over groups, times micro_batch_weight */
     double group_loss[CONFIG_MASK_GROUPS_MAX]; /* likewise */
-    double flops;        /* model FLOPs of products and attention, from true token counts */
-    int64_t target_rows; /* predicted tokens, over all groups: rows behind the statistics */
+    double flops;               /* model FLOPs of products and attention, from true token counts */
+    int64_t target_rows;        /* predicted tokens, over all groups: rows behind the statistics */
+    int64_t rows, padding_rows; /* of the activation matrices: all, and those of no token */
 };
 
 /* What a micro-batch asks for, in true tokens: no padding. */

@@ -81,6 +81,7 @@ struct jepa {
     bool gradient_staged; /* the host copy is newer than the device's */
     double flops;
     int64_t target_rows;
+    int64_t rows, padding_rows;
 
     int64_t *adam_steps;            /* [parameters] */
     struct op_update_piece *pieces; /* [parameters] */

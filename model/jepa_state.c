@@ -123,11 +123,17 @@ done:
     return st;
 }
 
-static ls_status download(struct jepa *jepa, float *out, const float *from_dev, int64_t rows)
+/* The true rows of sequences [first, first + count) of a matrix, one after another. */
+static ls_status download(struct jepa *jepa, float *out, const float *from_dev,
+                          const struct op_sequences *rows, int first, int count)
 {
     ls_status st = LS_OK;
-    LS_TRY(jepa->on.ops->download(jepa->on.device, out, from_dev,
-                                  (size_t)(rows * jepa->options.shape.dim) * sizeof(float)));
+    const int64_t dim = jepa->options.shape.dim;
+    for (int s = first; s < first + count; s++) {
+        LS_TRY(jepa->on.ops->download(jepa->on.device, out, from_dev + rows->start[s] * dim,
+                                      (size_t)(rows->length[s] * dim) * sizeof(float)));
+        out += rows->length[s] * dim;
+    }
     LS_TRY(jepa->on.ops->synchronize(jepa->on.device));
 done:
     return st;
@@ -140,13 +146,10 @@ static ls_status download_context(struct jepa *jepa, int group, float *out)
     const struct layout *layout = &jepa->layout;
     const int64_t dim = jepa->options.shape.dim;
     const struct op_sequences *all = &layout->context.sequences;
-    const int64_t first = layout->context_first[group];
-    const int64_t end =
-        group + 1 < layout->groups ? layout->context_first[group + 1] : all->true_rows;
     LS_TRY(jepa->on.ops->cast(
         jepa->on.device, layer_matrix(jepa->dx, all->rows, dim, OP_F32),
         layer_matrix(jepa->context_memory.normed, all->rows, dim, jepa->on.dtype)));
-    LS_TRY(download(jepa, out, jepa->dx + first * dim, end - first));
+    LS_TRY(download(jepa, out, jepa->dx, all, group * layout->clips, layout->clips));
 done:
     return st;
 }
@@ -154,7 +157,7 @@ done:
 ls_status jepa_output(struct jepa *jepa, enum jepa_output which, int group, float *out)
 {
     const struct layout *layout = &jepa->layout;
-    const int64_t dim = jepa->options.shape.dim;
+    const struct op_sequences *queries = &layout->queries.sequences;
     const bool of_target = which == JEPA_TARGET_RAW || which == JEPA_TARGET_NORM;
     if (layout->groups == 0)
         return LS_FAIL(LS_USAGE, "no micro-batch has run yet");
@@ -164,15 +167,14 @@ ls_status jepa_output(struct jepa *jepa, enum jepa_output which, int group, floa
         return LS_FAIL(LS_USAGE, "the model was opened without whole_target");
     switch (which) {
     case JEPA_TARGET_RAW:
-        return download(jepa, out, jepa->target_memory.raw, layout->queries.sequences.true_rows);
+        return download(jepa, out, jepa->target_memory.raw, queries, 0, layout->clips);
     case JEPA_TARGET_NORM:
-        return download(jepa, out, jepa->target_memory.goal, layout->queries.sequences.true_rows);
+        return download(jepa, out, jepa->target_memory.goal, queries, 0, layout->clips);
     case JEPA_CONTEXT:
         return download_context(jepa, group, out);
     case JEPA_PREDICTION:
         break;
     }
-    return download(jepa, out,
-                    jepa->predictor_memory.predictions + layout->group_first[group] * dim,
-                    layout->group_rows[group].true_rows);
+    return download(jepa, out, jepa->predictor_memory.predictions, &layout->predictions.sequences,
+                    group * layout->clips, layout->clips);
 }

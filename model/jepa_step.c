@@ -17,6 +17,8 @@ ls_status jepa_begin_step(struct jepa *jepa)
     jepa->gradient_staged = false;
     jepa->flops = 0.0;
     jepa->target_rows = 0;
+    jepa->rows = 0;
+    jepa->padding_rows = 0;
     LS_TRY(ops->zero(jepa->on.device, jepa->flat.gradient_dev,
                      (size_t)jepa->parameters->flat_count * sizeof(float)));
     LS_TRY(
@@ -126,6 +128,18 @@ done:
     return st;
 }
 
+/* Rows of the running micro-batch, and the padding among them. */
+static void count_rows(struct jepa *jepa)
+{
+    const struct layout *l = &jepa->layout;
+    const struct layout_rows *const all[] = {&l->target, &l->queries, &l->context, &l->predictor,
+                                             &l->predictions};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        jepa->rows += all[i]->sequences.rows;
+        jepa->padding_rows += all[i]->sequences.rows - all[i]->sequences.true_rows;
+    }
+}
+
 ls_status jepa_staged_micro_batch(struct jepa *jepa, double micro_batch_weight,
                                   jepa_gradient_ready ready, void *ready_context)
 {
@@ -147,6 +161,7 @@ ls_status jepa_staged_micro_batch(struct jepa *jepa, double micro_batch_weight,
     LS_TRY(run_target(jepa, slot->clips));
     LS_TRY(run_trained(jepa, slot->clips, slot->mask_token, micro_batch_weight, &report));
     LS_TRY(jepa->on.ops->event_record(jepa->on.device, slot->done));
+    count_rows(jepa);
     jepa->flops += slot->flops;
 done:
     return st;
@@ -170,7 +185,10 @@ ls_status jepa_result(struct jepa *jepa, struct jepa_result *out)
 {
     ls_status st = LS_OK;
     const int groups = jepa->options.groups;
-    *out = (struct jepa_result){.flops = jepa->flops, .target_rows = jepa->target_rows};
+    *out = (struct jepa_result){.flops = jepa->flops,
+                                .target_rows = jepa->target_rows,
+                                .rows = jepa->rows,
+                                .padding_rows = jepa->padding_rows};
     LS_TRY(jepa->on.ops->download(jepa->on.device, jepa->sums.host, jepa->sums.loss_dev,
                                   (size_t)groups * sizeof(double)));
     LS_TRY(jepa->on.ops->synchronize(jepa->on.device));

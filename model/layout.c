@@ -40,18 +40,27 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 void layout_limits_complete(struct layout_limits *l)
 {
     int64_t contexts = 0;
     int64_t predictions = 0;
     int64_t both = 0;
+    int64_t predicted = 0;
     for (int g = 0; g < l->groups; g++) {
-        contexts += l->max_context[g];
-        predictions += l->max_predicted[g];
-        both += smaller(l->tokens, (int64_t)l->max_context[g] + l->max_predicted[g]);
+        contexts += padded(l->max_context[g], l->bucket);
+        predictions += padded(l->max_predicted[g], l->bucket);
+        both +=
+            padded(smaller(l->tokens, (int64_t)l->max_context[g] + l->max_predicted[g]), l->bucket);
+        predicted += l->max_predicted[g];
     }
     const int64_t clips = l->clips;
-    const int64_t queries = l->whole_target ? l->tokens : smaller(l->tokens, predictions);
+    const int64_t queries =
+        l->whole_target ? l->tokens : padded(smaller(l->tokens, predicted), l->bucket);
     l->target_rows = padded(clips * l->tokens, l->row_multiple);
     l->query_rows = padded(clips * queries, l->row_multiple);
     l->context_rows = padded(clips * contexts, l->row_multiple);
@@ -92,8 +101,8 @@ static int64_t place(struct places *at, const struct layout_limits *l)
     at->predictor_length = take(&used, sequences);
     at->prediction_start = take(&used, sequences);
     at->prediction_length = take(&used, sequences);
-    at->group_start = take(&used, l->groups);
-    at->group_length = take(&used, l->groups);
+    at->group_start = take(&used, sequences);
+    at->group_length = take(&used, sequences);
     return used;
 }
 
@@ -185,44 +194,81 @@ done:
     return st;
 }
 
-/* Close a matrix of `true_rows` rows: pad its index and position arrays. */
-static struct layout_rows close_rows(const struct layout_builder *b, int64_t true_rows, int count,
-                                     int64_t position, int64_t index, int64_t start, int64_t length)
+/* Where a matrix's arrays are in the block. */
+struct matrix_places {
+    int64_t position, index, start, length;
+};
+
+/* Rows [from, to) belong to no token. */
+static void pad_rows(const struct layout_builder *b, struct matrix_places at, int64_t from,
+                     int64_t to)
 {
-    struct layout_rows out = {.positions_dev = b->block_dev + position};
-    const int64_t rows = padded(true_rows, b->limits.row_multiple);
-    for (int64_t r = true_rows; r < rows; r++) {
-        b->host[position + r] = 0;
-        b->host[index + r] = PADDING;
+    for (int64_t r = from; r < to; r++) {
+        b->host[at.position + r] = 0;
+        b->host[at.index + r] = PADDING;
     }
+}
+
+/* Close a matrix of `used` rows, padding between sequences included.  `bound`: the planned length
+ * of a sequence, or 0: the longest, padded to the device's multiple. */
+static struct layout_rows close_rows(const struct layout_builder *b, struct matrix_places at,
+                                     int64_t used, int count, int64_t bound)
+{
+    struct layout_rows out = {.positions_dev = b->block_dev + at.position};
+    const int64_t rows = padded(used, b->limits.row_multiple);
+    int64_t true_rows = 0;
     int32_t longest = 0;
-    for (int s = 0; s < count; s++)
-        if (b->host[length + s] > longest)
-            longest = b->host[length + s];
+    pad_rows(b, at, used, rows);
+    for (int s = 0; s < count; s++) {
+        true_rows += b->host[at.length + s];
+        if (b->host[at.length + s] > longest)
+            longest = b->host[at.length + s];
+    }
     out.sequences = (struct op_sequences){
         .count = count,
         .rows = rows,
         .true_rows = true_rows,
-        .max_length = (int)padded(longest, b->limits.row_multiple),
-        .start = b->host + start,
-        .length = b->host + length,
-        .start_dev = b->block_dev + start,
-        .length_dev = b->block_dev + length,
+        .max_length = (int)(bound > 0 ? bound : padded(longest, b->limits.row_multiple)),
+        .start = b->host + at.start,
+        .length = b->host + at.length,
+        .start_dev = b->block_dev + at.start,
+        .length_dev = b->block_dev + at.length,
     };
     return out;
+}
+
+/* query_row: 1 for every token that a group predicts, or all.  The most such tokens of a clip. */
+static int64_t mark_queries(struct layout_builder *b, const struct jepa_batch *batch, int tokens)
+{
+    const size_t all = (size_t)batch->clips * (size_t)tokens;
+    int64_t most = 0;
+    memset(b->query_row, 0, all * sizeof *b->query_row);
+    for (int g = 0; g < b->limits.groups; g++)
+        for (int c = 0; c < batch->clips; c++)
+            for (int i = 0; i < batch->predicted_count[g]; i++)
+                b->query_row[(int64_t)c * tokens +
+                             batch->predicted[g][(int64_t)c * batch->predicted_count[g] + i]] = 1;
+    for (int c = 0; c < batch->clips; c++) {
+        int64_t marked = 0;
+        for (int t = 0; t < tokens; t++)
+            marked += b->query_row[(int64_t)c * tokens + t];
+        most = marked > most ? marked : most;
+    }
+    return most;
 }
 
 static void build_target(struct layout *out, struct layout_builder *b,
                          const struct jepa_batch *batch)
 {
     const struct places *at = &b->at;
+    const struct matrix_places target = {at->target_position, at->target_patches, at->target_start,
+                                         at->target_length};
+    const struct matrix_places query = {at->query_position, at->query_index, at->query_start,
+                                        at->query_length};
+    const int64_t most = mark_queries(b, batch, out->tokens);
+    const bool steps = b->limits.bucket > 1 && !b->limits.whole_target;
+    const int64_t step = steps ? padded(most, b->limits.bucket) : 0;
     int64_t queries = 0;
-    memset(b->query_row, 0, (size_t)batch->clips * (size_t)out->tokens * sizeof *b->query_row);
-    for (int g = 0; g < out->groups; g++)
-        for (int c = 0; c < batch->clips; c++)
-            for (int i = 0; i < batch->predicted_count[g]; i++)
-                b->query_row[(int64_t)c * out->tokens +
-                             batch->predicted[g][(int64_t)c * batch->predicted_count[g] + i]] = 1;
     for (int c = 0; c < batch->clips; c++) {
         b->host[at->target_start + c] = c * out->tokens;
         b->host[at->target_length + c] = out->tokens;
@@ -238,12 +284,14 @@ static void build_target(struct layout *out, struct layout_builder *b,
             b->query_row[row] = (int32_t)queries++;
         }
         b->host[at->query_length + c] = (int32_t)(queries - b->host[at->query_start + c]);
+        if (steps) {
+            pad_rows(b, query, queries, (c + 1) * step);
+            queries = (c + 1) * step;
+        }
     }
     out->target =
-        close_rows(b, (int64_t)batch->clips * out->tokens, batch->clips, at->target_position,
-                   at->target_patches, at->target_start, at->target_length);
-    out->queries = close_rows(b, queries, batch->clips, at->query_position, at->query_index,
-                              at->query_start, at->query_length);
+        close_rows(b, target, (int64_t)batch->clips * out->tokens, batch->clips, out->tokens);
+    out->queries = close_rows(b, query, queries, batch->clips, step);
     out->target_patches_dev = b->block_dev + at->target_patches;
     out->query_index_dev = b->block_dev + at->query_index;
 }
@@ -284,26 +332,62 @@ static void build_sequence(struct layout_builder *b, struct cursor *row, int seq
     }
 }
 
+/* The matrices of the context and the predictor, while they are built. */
+struct group_matrices {
+    struct matrix_places context, predictor, prediction;
+    struct cursor row;
+    struct cursor bound; /* longest sequence, padded to the bucket */
+};
+
+/* The sequences of one group, each padded to the bucket. */
+static void build_group(struct layout *out, struct layout_builder *b, struct group_matrices *m,
+                        const struct jepa_batch *batch, int g)
+{
+    const int bucket = b->limits.bucket;
+    const int contexts = batch->context_count[g];
+    const int predicted = batch->predicted_count[g];
+    const struct cursor step = {padded(contexts, bucket), padded(contexts + predicted, bucket),
+                                padded(predicted, bucket)};
+    const struct cursor first = m->row;
+    out->group_first[g] = first.prediction;
+    for (int c = 0; c < batch->clips; c++) {
+        build_sequence(b, &m->row, g * batch->clips + c, c, out->tokens, batch, g);
+        const struct cursor end = {first.context + (c + 1) * step.context,
+                                   first.predictor + (c + 1) * step.predictor,
+                                   first.prediction + (c + 1) * step.prediction};
+        pad_rows(b, m->context, m->row.context, end.context);
+        pad_rows(b, m->predictor, m->row.predictor, end.predictor);
+        pad_rows(b, m->prediction, m->row.prediction, end.prediction);
+        for (int64_t r = m->row.prediction; r < end.prediction; r++)
+            b->host[b->at.goal_index + r] = PADDING;
+        m->row = end;
+    }
+    m->bound = (struct cursor){larger(m->bound.context, step.context),
+                               larger(m->bound.predictor, step.predictor),
+                               larger(m->bound.prediction, step.prediction)};
+}
+
 static void build_groups(struct layout *out, struct layout_builder *b,
                          const struct jepa_batch *batch)
 {
     const struct places *at = &b->at;
     const int sequences = out->groups * batch->clips;
-    struct cursor row = {0, 0, 0};
-    for (int g = 0; g < out->groups; g++) {
-        out->context_first[g] = row.context;
-        out->group_first[g] = row.prediction;
-        for (int c = 0; c < batch->clips; c++)
-            build_sequence(b, &row, g * batch->clips + c, c, out->tokens, batch, g);
-    }
-    out->context = close_rows(b, row.context, sequences, at->context_position, at->context_patches,
-                              at->context_start, at->context_length);
-    out->predictor = close_rows(b, row.predictor, sequences, at->predictor_position,
-                                at->predictor_index, at->predictor_start, at->predictor_length);
-    out->predictions =
-        close_rows(b, row.prediction, sequences, at->prediction_position, at->prediction_index,
-                   at->prediction_start, at->prediction_length);
-    for (int64_t r = row.prediction; r < out->predictions.sequences.rows; r++)
+    struct group_matrices m = {
+        .context = {at->context_position, at->context_patches, at->context_start,
+                    at->context_length},
+        .predictor = {at->predictor_position, at->predictor_index, at->predictor_start,
+                      at->predictor_length},
+        .prediction = {at->prediction_position, at->prediction_index, at->prediction_start,
+                       at->prediction_length},
+    };
+    for (int g = 0; g < out->groups; g++)
+        build_group(out, b, &m, batch, g);
+    if (b->limits.bucket == 1)
+        m.bound = (struct cursor){0, 0, 0};
+    out->context = close_rows(b, m.context, m.row.context, sequences, m.bound.context);
+    out->predictor = close_rows(b, m.predictor, m.row.predictor, sequences, m.bound.predictor);
+    out->predictions = close_rows(b, m.prediction, m.row.prediction, sequences, m.bound.prediction);
+    for (int64_t r = m.row.prediction; r < out->predictions.sequences.rows; r++)
         b->host[at->goal_index + r] = PADDING;
     out->context_patches_dev = b->block_dev + at->context_patches;
     out->predictor_index_dev = b->block_dev + at->predictor_index;
@@ -312,25 +396,31 @@ static void build_groups(struct layout *out, struct layout_builder *b,
 }
 
 /* The last group's view takes the padding rows with it, so that every row of dz is written. */
-static void build_views(struct layout *out, struct layout_builder *b)
+static void build_views(struct layout *out, struct layout_builder *b,
+                        const struct jepa_batch *batch)
 {
     const int64_t all = out->predictions.sequences.rows;
     for (int g = 0; g < out->groups; g++) {
         const bool last = g + 1 == out->groups;
-        const int64_t true_end =
-            last ? out->predictions.sequences.true_rows : out->group_first[g + 1];
-        const int64_t length = true_end - out->group_first[g];
-        b->host[b->at.group_start + g] = 0;
-        b->host[b->at.group_length + g] = (int32_t)length;
+        const int predicted = batch->predicted_count[g];
+        const int64_t step = padded(predicted, b->limits.bucket);
+        const bool close = step == predicted;
+        const int count = close ? 1 : batch->clips;
+        const int64_t true_rows = (int64_t)batch->clips * predicted;
+        const int64_t at = (int64_t)g * b->limits.clips;
+        for (int s = 0; s < count; s++) {
+            b->host[b->at.group_start + at + s] = (int32_t)(s * step);
+            b->host[b->at.group_length + at + s] = (int32_t)(close ? true_rows : predicted);
+        }
         out->group_rows[g] = (struct op_sequences){
-            .count = 1,
-            .rows = last ? all - out->group_first[g] : length,
-            .true_rows = length,
-            .max_length = (int)length,
-            .start = b->host + b->at.group_start + g,
-            .length = b->host + b->at.group_length + g,
-            .start_dev = b->block_dev + b->at.group_start + g,
-            .length_dev = b->block_dev + b->at.group_length + g,
+            .count = count,
+            .rows = (last ? all : out->group_first[g + 1]) - out->group_first[g],
+            .true_rows = true_rows,
+            .max_length = (int)(close ? true_rows : step),
+            .start = b->host + b->at.group_start + at,
+            .length = b->host + b->at.group_length + at,
+            .start_dev = b->block_dev + b->at.group_start + at,
+            .length_dev = b->block_dev + b->at.group_length + at,
         };
     }
 }
@@ -344,7 +434,7 @@ ls_status layout_build(struct layout *out, struct layout_builder *builder,
         (struct layout){.clips = batch->clips, .groups = builder->limits.groups, .tokens = tokens};
     build_target(out, builder, batch);
     build_groups(out, builder, batch);
-    build_views(out, builder);
+    build_views(out, builder, batch);
     if (builder->block_dev != builder->host)
         LS_TRY(builder->ops->upload(builder->device, builder->block_dev, builder->host,
                                     (size_t)builder->count * sizeof *builder->host));

@@ -9,8 +9,12 @@
  *   predictions     the predicted tokens of each context sequence                          G * B
  *
  * A token predicted by both groups is computed once by the target's last block: the union of the
- * lists is at most the clip, their sum half as much again (8 x 0.15 and 2 x 0.7).  Rows are padded
- * to the device's multiple at the end of a matrix. */
+ * lists is at most the clip, their sum half as much again (8 x 0.15 and 2 x 0.7).
+ *
+ * Mask lengths differ from step to step.  With a bucket, each sequence of all but the target matrix
+ * begins a multiple of `bucket` rows behind the one before it, so that few shapes occur and what is
+ * made for a shape can be made before the first step; the rows between are padding.  Rows are
+ * padded to the device's multiple at the end of a matrix. */
 #ifndef LOCKSTEP_MODEL_LAYOUT_H
 #define LOCKSTEP_MODEL_LAYOUT_H
 
@@ -27,6 +31,7 @@ struct layout_limits {
     /* Of a sequence, by group. */
     int max_context[CONFIG_MASK_GROUPS_MAX], max_predicted[CONFIG_MASK_GROUPS_MAX];
     int row_multiple;
+    int bucket; /* tokens; 1: sequences lie close */
     bool whole_target;
     /* Rows at most, padding included. */
     int64_t target_rows, query_rows, context_rows, predictor_rows, prediction_rows;
@@ -47,10 +52,10 @@ struct layout {
     const int32_t *predictor_index_dev; /* [predictor rows] row of the context matrix, -1 mask token
                                          */
     const int32_t *prediction_index_dev; /* [prediction rows] row of the predictor matrix */
-    /* The predictions of each group as one sequence, in a view of its rows. */
+    /* The predictions of each group in a view of its rows: one sequence where they lie close, else
+     * one a clip. */
     struct op_sequences group_rows[CONFIG_MASK_GROUPS_MAX];
-    int64_t group_first[CONFIG_MASK_GROUPS_MAX];   /* first prediction row of the group */
-    int64_t context_first[CONFIG_MASK_GROUPS_MAX]; /* first context row of the group */
+    int64_t group_first[CONFIG_MASK_GROUPS_MAX]; /* first prediction row of the group */
 };
 
 /* Owns the memory that a layout points into. */

@@ -1,6 +1,6 @@
 /* golden FILE... [--device auto|cpu|cuda|emulated] [--dtype float32|bfloat16] [--threads N]
  * [--workers N]
- *                [--checkpointing] [--quiet]
+ *                [--bucket TOKENS] [--checkpointing] [--quiet]
  *
  * Prints for every quantity of the golden files its error, its bound, and ok or MISS.  Exit code: 0
  * all hold, 1 a miss, 2 usage (an unknown file is usage), else that of the failure. */
@@ -19,13 +19,13 @@ struct arguments {
     int file_count;
     enum config_device device;
     enum op_dtype dtype;
-    int threads, workers;
+    int threads, workers, bucket;
     bool checkpointing, quiet;
 };
 
 static const char usage[] = "usage: golden FILE... [--device auto|cpu|cuda|emulated] [--dtype "
                             "float32|bfloat16] [--threads N] "
-                            "[--workers N] [--checkpointing] [--quiet]";
+                            "[--workers N] [--bucket TOKENS] [--checkpointing] [--quiet]";
 
 static ls_status choose(int *out, const char *option, const char *value, const char *const *names)
 {
@@ -67,6 +67,8 @@ static ls_status take_value(struct arguments *out, const char *option, const cha
         LS_TRY(read_number(&out->threads, option, value));
     } else if (strcmp(option, "--workers") == 0) {
         LS_TRY(read_number(&out->workers, option, value));
+    } else if (strcmp(option, "--bucket") == 0) {
+        LS_TRY(read_number(&out->bucket, option, value));
     } else {
         st = LS_FAIL(LS_USAGE, "unknown option %s; %s", option, usage);
     }
@@ -112,6 +114,7 @@ static ls_status check_file(struct golden_report *report, const struct arguments
                                    .device = device->device,
                                    .dtype = arguments->dtype,
                                    .activation_checkpointing = arguments->checkpointing,
+                                   .bucket_tokens = arguments->bucket,
                                    .workers = arguments->workers,
                                    .size = 1};
     LS_TRY(golden_open(&golden, path));

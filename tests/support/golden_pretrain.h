@@ -16,6 +16,7 @@ struct golden_run {
     struct op_device *device;
     enum op_dtype dtype;
     bool activation_checkpointing;
+    int bucket_tokens; /* as in struct jepa_options */
     /* Models in this process that the micro-batches are dealt to; their gradients are summed. */
     int workers;
     /* Ranks that the micro-batches are dealt to first, and the sum over them in place; 0, 1 and

@@ -60,6 +60,7 @@ ls_status golden_run_shape(struct golden_state *run)
     run->options.eps = 1e-8;
     run->options.float_clips = true;
     run->options.activation_checkpointing = run->how->activation_checkpointing;
+    run->options.bucket_tokens = run->how->bucket_tokens;
 done:
     return st;
 }

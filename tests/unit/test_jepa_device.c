@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "core/clock.h"
+#include "model/jepa_parts.h"
 #include "tests/support/jepa_case.h"
 #include "tests/support/op_timing.h"
 
@@ -141,6 +142,57 @@ static void padded_rows_change_nothing_but_rounding(void **state)
     }
 }
 
+/* What an arena holds before its first use. */
+static void poison(struct jepa *jepa)
+{
+    memset(jepa->arena.base_dev, 0xFF, jepa->arena.peak);
+}
+
+/* Memory full of NaNs and padding between all sequences: neither may reach a result. */
+static void buckets_change_nothing_but_rounding(void **state)
+{
+    (void)state;
+    static const int buckets[] = {2, 5, 16, 64};
+    struct op_table padded = op_table_cpu;
+    padded.row_multiple = 8;
+    for (int which = 0; which < 3; which++) {
+        for (size_t i = 0; i < sizeof buckets / sizeof *buckets; i++) {
+            struct jepa_case it;
+            struct jepa_result exact;
+            struct jepa_result got;
+            struct jepa *plain = NULL;
+            struct jepa *jepa = NULL;
+            open_case(&it, which);
+            const int64_t count = it.parameters->flat_count;
+            const int64_t sums = 4 * (int64_t)it.shape->model.dim + 1;
+            double statistics[2][4 * 32 + 1];
+            assert_int_equal(jepa_case_model(&plain, &it, &op_table_cpu, device), LS_OK);
+            it.options.bucket_tokens = buckets[i];
+            assert_int_equal(jepa_case_model(&jepa, &it, &padded, device), LS_OK);
+            poison(jepa);
+            assert_int_equal(jepa_case_step(plain, &it, &exact), LS_OK);
+            assert_int_equal(jepa_case_step(jepa, &it, &got), LS_OK);
+            assert_true(fabs(got.loss - exact.loss) < 1e-6 * exact.loss);
+            assert_true(got.flops == exact.flops);
+            assert_int_equal(got.target_rows, exact.target_rows);
+            assert_int_equal(exact.padding_rows, 0);
+            assert_true(got.padding_rows > 0);
+            assert_int_equal(got.rows - got.padding_rows, exact.rows);
+            assert_true(jepa_case_difference(jepa_gradient_host(jepa), jepa_gradient_host(plain),
+                                             count) < 1e-5);
+            assert_int_equal(jepa_statistics_count(jepa), sums);
+            assert_int_equal(jepa_statistics(plain, statistics[0]), LS_OK);
+            assert_int_equal(jepa_statistics(jepa, statistics[1]), LS_OK);
+            for (int64_t k = 0; k < sums; k++)
+                assert_true(fabs(statistics[1][k] - statistics[0][k]) <
+                            1e-4 * (1.0 + fabs(statistics[0][k])));
+            jepa_close(&plain);
+            jepa_close(&jepa);
+            jepa_case_close(&it);
+        }
+    }
+}
+
 static void model_flops_are_those_of_the_operators(void **state)
 {
     (void)state;
@@ -204,6 +256,7 @@ int main(void)
         cmocka_unit_test(memory_that_is_not_the_hosts_gives_the_same_bits),
         cmocka_unit_test(a_gradient_changed_on_the_host_is_what_the_update_uses),
         cmocka_unit_test(padded_rows_change_nothing_but_rounding),
+        cmocka_unit_test(buckets_change_nothing_but_rounding),
         cmocka_unit_test(model_flops_are_those_of_the_operators),
         cmocka_unit_test(model_flops_do_not_count_padding_or_recomputation),
     };

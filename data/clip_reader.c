@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/files.h"
+#include "data/colour.h"
 #include "data/dataset_internal.h"
 #include "data/playback.h"
 
@@ -166,14 +167,15 @@ done:
 
 /* Hand a decoded frame to all positions that list it; `*next` moves behind them. */
 static ls_status deliver(const struct clip_reader *reader, const struct request *request,
-                         const struct segment *segment, const AVFrame *frame, int *next)
+                         const struct segment *segment, const struct AVFrame *frame, int *next)
 {
     ls_status st = LS_OK;
     const struct frame_record *row = &reader->frames[*next];
-    if ((uint32_t)frame->width != row->width || (uint32_t)frame->height != row->height) {
+    const struct picture shown = colour_picture(frame);
+    if ((uint32_t)shown.width != row->width || (uint32_t)shown.height != row->height) {
         st = LS_FAIL(LS_DATA, "%s: frame %lld of '%.300s' decodes to %dx%d, not %ux%u",
                      request->place->path, (long long)request->numbers[*next], name_of(request),
-                     frame->width, frame->height, row->width, row->height);
+                     shown.width, shown.height, row->width, row->height);
         goto done;
     }
     for (int64_t number = request->numbers[*next];

@@ -134,6 +134,11 @@ done:
     return st;
 }
 
+struct picture colour_picture(const struct AVFrame *frame)
+{
+    return (struct picture){frame->width, frame->height, frame->format};
+}
+
 ls_status colour_begin(struct colour *colour, const struct AVFrame *frame,
                        struct colour_columns columns, bool same_columns)
 {

@@ -16,6 +16,12 @@
 struct AVFrame;
 struct colour;
 
+/* What a frame is, without its pixels. */
+struct picture {
+    int width, height, format; /* format: an AVPixelFormat */
+};
+struct picture colour_picture(const struct AVFrame *frame);
+
 /* Which columns of the frame are wanted: `count` ascending x.  `contiguous` when they are
  * columns[0], columns[0] + 1, ...  Borrowed until the next colour_begin. */
 struct colour_columns {

@@ -30,6 +30,7 @@ struct pack_options {
     int input_count;
     const char *output;   /* the dataset folder; made when missing */
     int jobs;             /* worker processes; 0: one a processor */
+    int frame_side;       /* store decoded frames, shorter side at most this; 0: packets */
     uint64_t shard_bytes; /* a shard is closed when its sources reach this; 0: PACK_SHARD_BYTES */
     void (*progress)(void *context, const struct pack_progress *progress); /* may be NULL */
     void *context;

@@ -162,7 +162,7 @@ static void describe_source(struct pack_source *out, const struct list_entry *en
     out->mtime_ns = info.st_mtim.tv_sec * (int64_t)1000000000 + info.st_mtim.tv_nsec;
 }
 
-/* A part belongs to one version of one file with one label. */
+/* A part belongs to one version of one file with one label, stored one way. */
 static ls_status add_file(struct pack_plan *plan, const struct pack_source *source)
 {
     ls_status st = LS_OK;
@@ -170,9 +170,10 @@ static ls_status add_file(struct pack_plan *plan, const struct pack_source *sour
     char text[HASH_TEXT_BYTES];
     uint64_t weight;
     memcpy(&weight, &source->weight, sizeof weight);
-    uint64_t identity[4] = {(uint64_t)source->label, weight, source->bytes,
-                            (uint64_t)source->mtime_ns};
-    struct hash128 inner = hash_buffer(identity, sizeof identity);
+    uint64_t identity[5] = {(uint64_t)source->label, weight, source->bytes,
+                            (uint64_t)source->mtime_ns, (uint64_t)source->frame_side};
+    const size_t used = source->frame_side > 0 ? sizeof identity : 4 * sizeof *identity;
+    struct hash128 inner = hash_buffer(identity, used);
     hash_text(text, hash_buffer_at(source->name, strlen(source->name), inner.low, inner.high));
     file->source = *source;
     LS_TRY(core_format(&file->part_path, "%s/%s.part", plan->parts_folder, text));
@@ -182,7 +183,7 @@ done:
     return st;
 }
 
-static ls_status plan_files(struct pack_plan *plan, const struct finished *finished)
+static ls_status plan_files(struct pack_plan *plan, const struct finished *finished, int frame_side)
 {
     ls_status st = LS_OK;
     uint8_t *repeated = NULL;
@@ -194,6 +195,7 @@ static ls_status plan_files(struct pack_plan *plan, const struct finished *finis
         if (repeated[i])
             continue;
         describe_source(&source, &plan->list.entries[i]);
+        source.frame_side = frame_side;
         if (!is_finished(finished, &source))
             LS_TRY(add_file(plan, &source));
     }
@@ -250,7 +252,7 @@ ls_status pack_plan_open(struct pack_plan *out, const struct pack_options *optio
             LS_FAIL(LS_USAGE, "%s: nothing to pack: name folders, lists or files", options->output);
         goto done;
     }
-    LS_TRY(plan_files(&plan, &finished));
+    LS_TRY(plan_files(&plan, &finished, options->frame_side));
     LS_TRY(cut_shards(&plan, options, numbers, number_count));
     *out = plan;
     plan = (struct pack_plan){0};

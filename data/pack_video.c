@@ -13,6 +13,7 @@
 #include "core/files.h"
 #include "data/av.h"
 #include "data/orientation.h"
+#include "data/pack_frames.h"
 #include "data/pack_work.h"
 #include "data/planes.h"
 #include "data/playback.h"
@@ -237,7 +238,7 @@ done:
     return st;
 }
 
-static ls_status analyse(struct pack_work *work)
+static ls_status analyse(struct pack_work *work, const char *part_path)
 {
     ls_status st = LS_OK;
     struct playback *playback = NULL;
@@ -269,6 +270,8 @@ static ls_status analyse(struct pack_work *work)
                                (uint32_t)work->frame_count, work->progress));
     LS_TRY(check_packets(work, file));
     LS_TRY(finish_records(work));
+    if (work->source->frame_side > 0)
+        LS_TRY(pack_frames(work, playback, part_path));
 done:
     playback_close(&playback);
     return st;
@@ -309,10 +312,13 @@ ls_status pack_video(bool *skipped, const char *part_path, const struct pack_sou
 {
     ls_status st = LS_OK;
     struct pack_work work = {.source = source, .progress = progress, .part_status = LS_OK};
+    char *packets_path = NULL;
     *skipped = false;
-    LS_TRY(part_writer_open(&work.part, part_path));
+    /* With stored frames the packets are kept only until they have been decoded. */
+    LS_TRY(core_format(&packets_path, "%s%s", part_path, source->frame_side > 0 ? ".packets" : ""));
+    LS_TRY(part_writer_open(&work.part, packets_path));
     LS_TRY(hash_stream_open(&work.hash));
-    st = analyse(&work);
+    st = analyse(&work, part_path);
     if (work.part_status != LS_OK || st == LS_NOMEM)
         goto done;
     if (st != LS_OK) {
@@ -323,8 +329,11 @@ ls_status pack_video(bool *skipped, const char *part_path, const struct pack_sou
         free(reason);
         goto done;
     }
-    LS_TRY(part_writer_commit_video(work.part, &work.video, work.packets, work.frames, &work.blob));
+    if (source->frame_side == 0)
+        LS_TRY(part_writer_commit_video(work.part, &work.video, work.packets, work.frames,
+                                        &work.blob));
 done:
+    free(packets_path);
     close_work(&work);
     return st;
 }

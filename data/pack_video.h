@@ -16,6 +16,7 @@ struct pack_source {
     double weight;
     uint64_t bytes;   /* of the file; 0 when it cannot be looked at */
     int64_t mtime_ns; /* likewise */
+    int frame_side;   /* store decoded frames whose shorter side is at most this; 0: packets */
 };
 
 /* Write the part of one source file: a packed video or, when it cannot be used, the reason.  Only

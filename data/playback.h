@@ -6,7 +6,6 @@
 #ifndef LOCKSTEP_DATA_PLAYBACK_H
 #define LOCKSTEP_DATA_PLAYBACK_H
 
-#include <libavutil/frame.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,11 +25,13 @@ struct playback_source {
     bool unchecked; /* packets carry no check yet (while packing) */
 };
 
+struct AVFrame;
+
 struct playback_frame {
-    AVFrame *frame;   /* until the next call */
-    uint32_t packet;  /* it is coded in; UINT32_MAX when the decoder does not say */
-    uint32_t ordinal; /* among the frames of that packet since playback_start */
-    uint32_t fed;     /* last packet that was fed when it came out */
+    struct AVFrame *frame; /* until the next call */
+    uint32_t packet;       /* it is coded in; UINT32_MAX when the decoder does not say */
+    uint32_t ordinal;      /* among the frames of that packet since playback_start */
+    uint32_t fed;          /* last packet that was fed when it came out */
 };
 
 struct playback;

@@ -6,7 +6,6 @@
  * box needs them, blended across once each, and blended down in pairs. */
 #include "data/transform.h"
 
-#include <libavutil/frame.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,12 +125,12 @@ done:
 
 /* Shown (X, Y) of stored (x, y) after k quarter turns clockwise in a stored frame of w x h:
  * k = 1: (h - 1 - y, x), k = 2: (w - 1 - x, h - 1 - y), k = 3: (y, w - 1 - x). */
-static struct plan plan_of(const struct AVFrame *frame, const struct transform_view *view)
+static struct plan plan_of(struct picture frame, const struct transform_view *view)
 {
     const int turns = view->orientation.quarter_turns & 3;
     const bool transpose = turns % 2 == 1;
-    const int shown_width = transpose ? frame->height : frame->width;
-    const int shown_height = transpose ? frame->width : frame->height;
+    const int shown_width = transpose ? frame.height : frame.width;
+    const int shown_height = transpose ? frame.width : frame.height;
     struct crop_box shown =
         crop_rescale(view->box, view->shown_width, view->shown_height, shown_width, shown_height);
     const bool mirror = view->flip != view->orientation.flip_horizontal;
@@ -146,14 +145,14 @@ static struct plan plan_of(const struct AVFrame *frame, const struct transform_v
         plan.box = (struct crop_box){
             .left = shown.top, .top = shown.left, .width = shown.height, .height = shown.width};
     if (turns == 2 || turns == 3)
-        plan.box.left = frame->width - plan.box.left - plan.box.width;
+        plan.box.left = frame.width - plan.box.left - plan.box.width;
     if (turns == 1 || turns == 2)
-        plan.box.top = frame->height - plan.box.top - plan.box.height;
+        plan.box.top = frame.height - plan.box.top - plan.box.height;
     plan.mirror_x = (turns == 2 || turns == 3) != (!transpose && mirror);
     plan.mirror_y = (turns == 1 || turns == 2) != (transpose && mirror);
-    plan.frame_width = frame->width;
-    plan.frame_height = frame->height;
-    plan.frame_format = frame->format;
+    plan.frame_width = frame.width;
+    plan.frame_height = frame.height;
+    plan.frame_format = frame.format;
     return plan;
 }
 
@@ -191,7 +190,7 @@ static ls_status begin(struct transform *transform, const struct AVFrame *frame,
                        const struct transform_view *view)
 {
     ls_status st = LS_OK;
-    const struct plan plan = plan_of(frame, view);
+    const struct plan plan = plan_of(colour_picture(frame), view);
     const bool same = memcmp(&plan, &transform->plan, sizeof plan) == 0;
     if (!same) {
         memset(&transform->plan, 0, sizeof plan);

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "data/pack.h"
@@ -17,6 +18,8 @@ struct pack_command {
     const char *output;
     int64_t jobs;
     int64_t shard_mb;
+    const char *store;
+    int64_t frame_side;
 };
 
 struct pack_display {
@@ -86,21 +89,26 @@ static ls_status run_pack(const void *given)
     if (command->output == NULL)
         return LS_FAIL(LS_USAGE, "pack: where to? give the dataset's folder by -o DATASET");
     display.next_s = display.terminal ? bar_every_s : line_every_s;
-    ls_status st = pack_run(&summary, &(struct pack_options){
-                                          .inputs = command->inputs.values,
-                                          .input_count = command->inputs.count,
-                                          .output = command->output,
-                                          .jobs = (int)command->jobs,
-                                          .shard_bytes = (uint64_t)command->shard_mb << 20,
-                                          .progress = show_progress,
-                                          .context = &display,
-                                      });
+    ls_status st = pack_run(
+        &summary,
+        &(struct pack_options){
+            .inputs = command->inputs.values,
+            .input_count = command->inputs.count,
+            .output = command->output,
+            .jobs = (int)command->jobs,
+            .frame_side = strcmp(command->store, "frames") == 0 ? (int)command->frame_side : 0,
+            .shard_bytes = (uint64_t)command->shard_mb << 20,
+            .progress = show_progress,
+            .context = &display,
+        });
     if (display.terminal)
         (void)fprintf(stderr, "\r\033[K");
     if (st == LS_OK)
         print_summary(command, &summary);
     return st;
 }
+
+static const char *const store_choices[] = {"packets", "frames", NULL};
 
 static const struct option pack_table[] = {
     {.name = "output",
@@ -127,6 +135,23 @@ static const struct option pack_table[] = {
      .low = 1,
      .high = 1 << 20,
      .help = "Size of a shard, in MiB of source files."},
+    {.name = "store",
+     .type = OPTION_CHOICE,
+     .offset = offsetof(struct pack_command, store),
+     .word = "packets|frames",
+     .initial = "packets",
+     .choices = store_choices,
+     .help = "What is kept: compressed packets as they are, or decoded frames as uint8 RGB, for "
+             "machines that are short of processors: nothing is left to decode, for 20 to 100 "
+             "times the bytes."},
+    {.name = "frame-side",
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct pack_command, frame_side),
+     .word = "N",
+     .initial = "320",
+     .low = 16,
+     .high = 8192,
+     .help = "With --store frames: frames are made smaller until their shorter side is N pixels."},
 };
 
 const struct command command_pack = {

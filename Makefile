@@ -11,6 +11,9 @@ MAKEFLAGS += --no-builtin-rules
 VARIANT ?= release
 JOBS ?= $(shell nproc)
 BUILD ?= build
+ifeq ($(BUNDLE),1)
+override BUILD := $(BUILD)/bundle
+endif
 B := $(BUILD)$(if $(filter-out release,$(VARIANT)),/$(VARIANT))
 O := $(BUILD)/$(VARIANT)/obj
 SHARED ?= ../shared
@@ -21,11 +24,13 @@ CC := gcc
 endif
 pkg = $(shell pkg-config $(1) $(2) 2>/dev/null)
 PACKAGES := ompi-c hdf5 libavformat libavcodec libavutil libswscale yaml-0.1 libcjson libxxhash
+comma := ,
 quote = '$(subst ','\'',$(1))'
 # A prerequisite that always remakes, unless the stamp file $(1) holds the text $(2).
 if_changed = $(if $(findstring x$(strip $(2))x,x$(strip $(file <$(1)))x),,FORCE)
 
 include scripts/cuda.mk
+include scripts/bundle.mk
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes
 ifneq ($(CI)$(WERROR),)
@@ -57,10 +62,21 @@ libs_checkpoint := $(call pkg,--libs,hdf5)
 libs_comm := $(call pkg,--libs,ompi-c)
 libs_model := -ldnnl $(libs_cuda)
 libs_tests := $(call pkg,--libs,cmocka)
+ifeq ($(BUNDLE),1)
+# Linked in where there is an archive; what is left is carried in the folder's lib/ (scripts/gpu_bundle.sh).
+cflags_data := $(call pkg,--cflags,hdf5)
+cflags_comm :=
+libs_core := -l:libyaml.a -l:libxxhash.a -lcjson
+libs_data := -l:libhdf5.a -l:libsz.a -l:libaec.a -l:libz.a -ldl
+libs_checkpoint :=
+libs_comm :=
+libs_model := $(if $(filter emulated,$(GPU)),-ldnnl) $(filter-out -lnccl -lstdc++ -Wl$(comma)-rpath%,$(libs_cuda)) -l:libstdc++.a
+endif
 all_libs := $(libs_model) $(libs_comm) $(libs_data) $(libs_checkpoint) $(libs_core) -lm
 
 LAYERS := core data checkpoint comm model worker launcher
-sources = $(filter-out $(ABSENT_SOURCES),$(wildcard $(1)/*.c)) $(if $(filter model,$(1)),$(wildcard model/cpu/*.c) $(CUDA_TABLE))
+sources = $(filter-out $(ABSENT_SOURCES),$(wildcard $(1)/*.c)) $(if $(filter model,$(1)),$(if $(filter 1,$(BUNDLE)),,$(wildcard model/cpu/*.c)) $(CUDA_TABLE)) \
+    $(if $(filter 1,$(BUNDLE)),$(if $(filter data,$(1)),$(wildcard data/stored/*.c)))
 objects = $(patsubst %.c,$(O)/%.o,$(call sources,$(1))) $(if $(filter model,$(1)),$(CUDA_OBJECTS) $(EMULATOR_OBJECTS))
 LIBRARY = $(O)/lib$(1).a
 PROGRAM_MAINS := $(O)/worker/main.o $(O)/launcher/main.o
@@ -68,6 +84,11 @@ PROGRAM_MAINS := $(O)/worker/main.o $(O)/launcher/main.o
 LAUNCHER_LIBS := launcher data checkpoint core
 WORKER_LIBS := worker model comm data checkpoint core
 ALL_LIBS := worker launcher model comm data checkpoint core reference support
+SUPPORT_SOURCES := $(wildcard tests/support/*.c)
+ifeq ($(BUNDLE),1)
+ALL_LIBS := $(filter-out launcher,$(ALL_LIBS))
+SUPPORT_SOURCES := $(wildcard tests/support/golden*.c) tests/support/ceiling.c tests/support/op_timing.c
+endif
 LINK = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -Wl,--as-needed
 
 PROGRAMS := $(B)/lockstep $(B)/lockstep-worker $(B)/golden
@@ -118,7 +139,8 @@ $(O)/lib$(1).a: $(2) $(O)/lib$(1).list
 	ar rcs $$@ $$(filter %.o,$$^)
 endef
 $(foreach layer,$(LAYERS),$(eval $(call library,$(layer),$(filter-out $(PROGRAM_MAINS),$(call objects,$(layer))))))
-$(foreach part,reference support,$(eval $(call library,$(part),$(patsubst %.c,$(O)/%.o,$(wildcard tests/$(part)/*.c)))))
+$(eval $(call library,reference,$(patsubst %.c,$(O)/%.o,$(wildcard tests/reference/*.c))))
+$(eval $(call library,support,$(patsubst %.c,$(O)/%.o,$(SUPPORT_SOURCES))))
 
 $(B)/lockstep: $(O)/launcher/main.o $(foreach l,$(LAUNCHER_LIBS),$(call LIBRARY,$(l)))
 	$(LINK) $(libs_data) $(libs_checkpoint) $(libs_core) -lm

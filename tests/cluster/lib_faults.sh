@@ -10,7 +10,7 @@ cat_logs() { cat "$WORK/$RUN"/slurm-*.log "$WORK/$RUN"-[0-9]*.log 2>/dev/null; }
 # What the user was told since the fault: the first warning or error, or the first word of a stop.
 first_words() {
     cat_logs | tail -n +"$LINES_BEFORE" |
-        grep -m1 -E ' level=warn | level=error |^lockstep: | stopping |run_folder_left_behind' |
+        grep -m1 -E ' level=warn | level=error |^lockstep: | stopping | stopped step=| requeued job=|run_folder_left_behind' |
         sed -E 's/^[0-9TZ:-]+ level=[a-z]+ //; s/\|/,/g' | sed "s#$WORK/##g" | cut -c1-150
 }
 # shellcheck disable=SC2317 # wait_until calls these

@@ -89,7 +89,8 @@ static void a_later_start_of_the_same_job_takes_over(void **unused)
     struct run_folder *first = NULL;
     struct run_folder *second = NULL;
     int64_t epoch = 0;
-    char *programs = strdup(getenv("PATH"));
+    const char *given = getenv("PATH");
+    char *programs = strdup(given != NULL ? given : "/usr/bin:/bin");
     assert_non_null(programs);
     assert_int_equal(setenv("SLURM_JOB_ID", "7", 1), 0);
     assert_good(run_folder_open(&first, path));

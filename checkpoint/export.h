@@ -39,6 +39,22 @@ struct export_result {
 ls_status checkpoint_export(struct export_result *out, const struct checkpoint *checkpoint,
                             const struct export_options *options) LS_MUST_CHECK;
 
+struct export_summary {
+    int tensors;
+    int64_t elements;
+    uint64_t bytes;    /* of model.safetensors */
+    const char *dtype; /* "float32", "bfloat16", "float16", "mixed"; static */
+    char *origin;      /* what lockstep.json says of it, a JSON object; NULL when there is none */
+};
+
+/* What a folder with a model.safetensors holds, by its header.  Free `origin`.  Local.  Errors:
+ * LS_DATA, LS_IO. */
+ls_status checkpoint_export_summary(struct export_summary *out, const char *folder) LS_MUST_CHECK;
+
+/* Check the header, and every byte against the checksum in lockstep.json.  Local.  Errors: LS_DATA
+ * naming the damage, also when there is no checksum to check; LS_IO. */
+ls_status checkpoint_export_verify(const char *folder) LS_MUST_CHECK;
+
 struct import_options {
     const char *folder;          /* what checkpoint_export or save_pretrained wrote */
     const struct config *config; /* of the run */

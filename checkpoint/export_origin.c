@@ -134,36 +134,56 @@ done:
     return st;
 }
 
-ls_status export_origin_facts(char **out, const char *folder)
+/* The parsed file, NULL when there is none. */
+static ls_status read_root(cJSON **out, const char *folder, bool check)
 {
     ls_status st = LS_OK;
     char *path = NULL;
     char *text = NULL;
     cJSON *root = NULL;
-    cJSON *facts = cJSON_CreateObject();
     LS_TRY(core_format(&path, "%s/lockstep.json", folder));
-    if (files_exists(path)) {
-        LS_TRY(files_read(&text, NULL, path, ORIGIN_LIMIT_BYTES));
-        root = cJSON_Parse(text);
-        LS_TRY(check_model(folder, root));
-    }
-    cJSON *origin = cJSON_DetachItemFromObjectCaseSensitive(root, "origin");
-    if (!cJSON_IsObject(origin)) {
-        cJSON_Delete(origin);
-        origin = cJSON_CreateObject();
-    }
-    if (cJSON_AddItemToObject(facts, imported_key, origin) == 0) {
-        cJSON_Delete(origin);
-        st = LS_FAIL(LS_NOMEM, "out of memory for the facts of a checkpoint");
+    if (!files_exists(path))
+        goto done;
+    LS_TRY(files_read(&text, NULL, path, ORIGIN_LIMIT_BYTES));
+    root = cJSON_Parse(text);
+    if (!cJSON_IsObject(root)) {
+        st = LS_FAIL(LS_DATA, "%s: no JSON object", path);
         goto done;
     }
-    *out = cJSON_PrintUnformatted(facts);
-    if (*out == NULL)
-        st = LS_FAIL(LS_NOMEM, "out of memory for the facts of a checkpoint");
+    if (check)
+        LS_TRY(check_model(folder, root));
+    *out = root;
+    root = NULL;
 done:
     cJSON_Delete(root);
-    cJSON_Delete(facts);
     free(text);
     free(path);
+    return st;
+}
+
+ls_status export_origin_read(char **out, const char *folder, bool check)
+{
+    ls_status st = LS_OK;
+    cJSON *root = NULL;
+    *out = NULL;
+    LS_TRY(read_root(&root, folder, check));
+    const cJSON *origin = cJSON_GetObjectItemCaseSensitive(root, "origin");
+    if (root != NULL)
+        *out = cJSON_IsObject(origin) ? cJSON_PrintUnformatted(origin) : strdup("{}");
+    if (root != NULL && *out == NULL)
+        st = LS_FAIL(LS_NOMEM, "out of memory for lockstep.json");
+done:
+    cJSON_Delete(root);
+    return st;
+}
+
+ls_status export_origin_facts(char **out, const char *folder)
+{
+    ls_status st = LS_OK;
+    char *origin = NULL;
+    LS_TRY(export_origin_read(&origin, folder, true));
+    LS_TRY(core_format(out, "{\"%s\":%s}", imported_key, origin != NULL ? origin : "{}"));
+done:
+    free(origin);
     return st;
 }

@@ -19,6 +19,10 @@ struct export_origin {
 ls_status export_origin_write(const char *folder, const struct checkpoint_info *info,
                               const struct export_origin *origin) LS_MUST_CHECK;
 
+/* FOLDER/lockstep.json, once model.safetensors was checked against it where `check` says so; NULL
+ * text when there is none.  Owned by the caller.  Local.  Errors: LS_DATA, LS_IO, LS_NOMEM. */
+ls_status export_origin_read(char **out, const char *folder, bool check) LS_MUST_CHECK;
+
 /* What a checkpoint made from `folder` says of itself: its facts, as JSON owned by the caller.
  * Checks model.safetensors against the checksum, when there is a lockstep.json.  Local.  Errors:
  * LS_DATA, LS_IO, LS_NOMEM. */

@@ -33,6 +33,7 @@ extern const struct path_kind path_kind_dataset;          /* its folder */
 extern const struct path_kind path_kind_dataset_shard;    /* shard-00000.h5 */
 extern const struct path_kind path_kind_checkpoint;       /* its folder, or `latest` */
 extern const struct path_kind path_kind_checkpoint_shard; /* shard-0000-of-0002.h5 */
+extern const struct path_kind path_kind_export;           /* a folder with model.safetensors */
 extern const struct path_kind path_kind_run;              /* a run folder */
 extern const struct path_kind path_kind_config;           /* a YAML file */
 

@@ -9,7 +9,8 @@
 /* Asked in this order. */
 static const struct path_kind *const kinds[] = {&path_kind_dataset,    &path_kind_dataset_shard,
                                                 &path_kind_checkpoint, &path_kind_checkpoint_shard,
-                                                &path_kind_run,        &path_kind_config};
+                                                &path_kind_export,     &path_kind_run,
+                                                &path_kind_config};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 static ls_status find_kind(const struct path_kind **out, const char *path)
@@ -24,7 +25,8 @@ static ls_status find_kind(const struct path_kind **out, const char *path)
         return LS_OK;
     }
     return LS_FAIL(LS_USAGE,
-                   "%s: neither a dataset nor a shard, a checkpoint, a run folder or a config",
+                   "%s: neither a dataset nor a shard, a checkpoint, a run folder, an exported "
+                   "folder or a config",
                    path);
 }
 

@@ -79,9 +79,14 @@ import 11 "$WORK/target" tokens --set "$fpcs" --set "$sets"
 grep -q 'pred_num_mask_tokens is 2' "$WORK/log" || fail "mask tokens: $(tail -1 "$WORK/log")"
 import 0 "$WORK/target" tokens --set "$fpcs" --set "$sets" --mask-token 0
 
-# A byte that changed on its way.
+# What a folder is, and a byte that changed on its way.
+run 0 "$lockstep" verify "$WORK/target"
+run 0 "$lockstep" inspect "$WORK/half" --json
+grep -q '"kind":"export".*"tensors":.*"dtype":"bfloat16".*"encoder":"target"' "$WORK/log" || fail "inspect: $(cat "$WORK/log")"
+run 1 "$lockstep" verify "$WORK/public" # there is no checksum
 cp -r "$WORK/target" "$WORK/damaged"
 printf 'x' | dd of="$WORK/damaged/model.safetensors" bs=1 seek=200000 conv=notrunc 2>/dev/null
+run 1 "$lockstep" verify "$WORK/damaged"
 import 11 "$WORK/damaged" fifth
 grep -q 'not the file that lockstep.json describes' "$WORK/log" || fail "damage: $(tail -1 "$WORK/log")"
 run 2 "$lockstep" export "$WORK/first"

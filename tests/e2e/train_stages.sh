@@ -2,7 +2,7 @@
 # timeout: 240
 # Up in resolution inside one run: a config with two stages (other crop, batch, micro-batches, schedule) ends with the
 # weights, moments and step counts that the public way gives (a second config with is_anneal and anneal_ckpt), in one
-# go, stopped on either side of the border and at it, and when its workers are killed.
+# go, stopped on either side of the border and at it, with a worker killed, and fallen back over the border.
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 lockstep=$BUILD/lockstep
@@ -76,6 +76,23 @@ train 0 wide "$WORK/stages.yaml" 4
 grep -q 'workers_started .*workers=4' "$WORK/wide.log" || fail "wide: the first stage has not 4 workers"
 grep -q 'workers_started .*workers=2' "$WORK/wide.log" || fail "wide: the second stage has not 2 workers"
 
+# A worker dies in the second stage: all start again from the newest checkpoint.
+train 0 killed "$WORK/stages.yaml" 2 &
+training=$!
+for _ in $(seq 1500); do
+    [ -e "$WORK/killed/metrics.jsonl" ] && [ "$(wc -l <"$WORK/killed/metrics.jsonl")" -ge 15 ] && break
+    sleep 0.02
+done
+for process in /proc/[0-9]*; do
+    mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || continue
+    case "${words[0]:-} ${words[1]:-}" in
+    *"lockstep-worker $WORK/killed") kill -KILL "${process#/proc/}" && break ;;
+    esac
+done
+wait "$training" || fail "killed: $(tail -1 "$WORK/killed.log")"
+grep -q 'workers_lost\|restart' "$WORK/killed.log" || fail "killed: the worker was not killed in time"
+[ "$(digest killed)" = "$(digest staged)" ] || fail "a killed worker changes the end"
+
 # The newest checkpoint is lost, and the one before it is of the stage before: that stage goes on.
 train 75 fallback "$WORK/stages.yaml" 2 --stop-at 13 --set meta.keep_last=3
 for step in 13 12; do printf 'x' >"$WORK/fallback/checkpoints/step-0000000$step/manifest.json"; done
@@ -91,4 +108,4 @@ grep -q 'stages that are done must keep their steps' "$WORK/stopped.log" || fail
 # A checkpoint of the second stage is exported like any other.
 "$lockstep" export "$WORK/staged" -o "$WORK/out" >"$WORK/log" 2>&1 || fail "export: $(tail -1 "$WORK/log")"
 grep -q '"crop_size": 96' "$WORK/out/config.json" || fail "export: not the second stage's resolution"
-pass "the public way's state; stopped, killed back over the border, 4 workers then 2"
+pass "the public way's state; stopped, killed, fallen back over the border, 4 workers then 2"

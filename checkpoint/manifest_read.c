@@ -314,9 +314,8 @@ done:
 int64_t manifest_epoch(const char *folder)
 {
     struct checkpoint *c = NULL;
-    if (manifest_read(&c, folder) != LS_OK)
-        return 0;
-    int64_t epoch = c->info.run_epoch;
+    ls_status st = manifest_read(&c, folder);
+    int64_t epoch = st == LS_OK && c != NULL ? c->info.run_epoch : 0;
     checkpoint_close(&c);
     return epoch;
 }

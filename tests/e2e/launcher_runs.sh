@@ -113,10 +113,10 @@ if mount -t tmpfs -o size=24m tmpfs "$WORK/small" 2>/dev/null; then
     wait "$job" || code=$?
     [ "$code" = 0 ] || fail "room again: exit code $code: $(tail -1 "$WORK/small/late.log")"
     before=0
-    for step in $(sed -n 's/.*checkpoint saved .*finished_steps=\([0-9]*\) .*/\1/p' "$WORK/small/late.log"); do
+    while read -r step; do
         [ "$step" -gt $((before + 1)) ] || fail "room again: saved after step $before and again after $step"
         before=$step
-    done
+    done < <(sed -n 's/.*checkpoint saved .*finished_steps=\([0-9]*\) .*/\1/p' "$WORK/small/late.log")
     [ "$before" = 30 ] || fail "room again: last saved after step $before"
 fi
 

@@ -200,9 +200,9 @@ static void a_hung_disk_holds_nobody(void **state)
 {
     struct fixture *f = *state;
     char path[160];
-    (void)snprintf(path, sizeof path, "%s/step-000000009.epoch-1.partial", f->folder);
+    int length = snprintf(path, sizeof path, "%s/step-000000009.epoch-1.partial", f->folder);
     assert_int_equal(mkdir(path, 0777), 0);
-    (void)strcat(path, "/shard-0000-of-0001.h5.tmp");
+    (void)snprintf(path + length, sizeof path - (size_t)length, "/shard-0000-of-0001.h5.tmp");
     assert_int_equal(mkfifo(path, 0666), 0);
     double start_s = clock_now_s();
     stage(f->saver, 9);

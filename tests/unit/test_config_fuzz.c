@@ -66,6 +66,12 @@ static bool open_anything(const char *text, const char *const *overrides, int co
     struct config *config = NULL;
     capture_begin();
     ls_status st = config_text_open(&config, text, overrides, count);
+    for (int stage = 1; st == LS_OK && stage < config->stage_count; stage++) {
+        struct config *later = NULL;
+        ls_status also = config_open_stage(&later, config_text_path(), overrides, count, stage);
+        assert_true(also == LS_OK || also == LS_USAGE);
+        config_close(&later);
+    }
     free(capture_end());
     if (st == LS_OK) {
         config_text_assert_round_trip(config);

@@ -91,14 +91,18 @@ ls_status checkpoint_commit(const char *folder, const struct checkpoint_state *s
  * Nothing there is fine.  Rank 0, when no rank writes to it any more.  Errors: LS_CHECKPOINT. */
 ls_status checkpoint_discard(const char *folder, int64_t step, int64_t run_epoch) LS_MUST_CHECK;
 
-/* Remove all but the newest `keep_last` checkpoints and the milestones (every `milestone_steps`, 0:
- * none), those that no reader takes because a newer start took over before them, and partial
- * folders of earlier saves.  Never removes the newest good one: nothing goes before one was read
- * back and found good that is newer or takes its place.  Rank 0, after checkpoint_commit;
- * `run_epoch` is the caller's, and an epoch that was taken over removes nothing.  Errors:
- * LS_CHECKPOINT (training goes on), LS_FAILED when it was taken over. */
+/* Remove all but the newest `keep_last` checkpoints, the milestones (every `milestone_steps`, 0:
+ * none) and those that are marked (checkpoint_keep), those that no reader takes because a newer
+ * start took over before them, and partial folders of earlier saves.  Never removes the newest good
+ * one: nothing goes before one was read back and found good that is newer or takes its place.  Rank
+ * 0, after checkpoint_commit; `run_epoch` is the caller's, and an epoch that was taken over removes
+ * nothing.  Errors: LS_CHECKPOINT (training goes on), LS_FAILED when it was taken over. */
 ls_status checkpoint_retain(const char *folder, int keep_last, int64_t milestone_steps,
                             int64_t run_epoch) LS_MUST_CHECK;
+
+/* Mark the checkpoint in folder `path` so that checkpoint_retain leaves it: a file `keep` in it,
+ * which anybody may also make or remove.  Local.  Errors: LS_CHECKPOINT. */
+ls_status checkpoint_keep(const char *path) LS_MUST_CHECK;
 
 /* Record that `run_epoch` goes on from the checkpoint of `step` (-1: from nothing).  Later commits
  * of older epochs are refused, and what they still write beyond that step is no checkpoint for

@@ -181,6 +181,18 @@ static int newest_good(const struct listing *listing, const struct fence *fence,
     return listing->count;
 }
 
+/* Somebody wants to have it: see checkpoint_keep. */
+static bool is_kept(const char *folder, struct layout_name name)
+{
+    char *path = NULL;
+    char *mark = NULL;
+    bool kept = layout_folder(&path, folder, name) != LS_OK ||
+                core_format(&mark, "%s/keep", path) != LS_OK || files_exists(mark);
+    free(path);
+    free(mark);
+    return kept;
+}
+
 static ls_status retain(const char *folder, const struct listing *listing,
                         const struct fence *fence, int keep_last, int64_t milestone_steps,
                         int64_t run_epoch)
@@ -196,7 +208,7 @@ static ls_status retain(const char *folder, const struct listing *listing,
         if (counts && newest < 0)
             newest = name.step;
         bool milestone = milestone_steps > 0 && name.step % milestone_steps == 0;
-        if (counts && (kept++ < keep_last || milestone))
+        if (counts && (kept++ < keep_last || milestone || is_kept(folder, name)))
             continue;
         /* Another rank may already write its shard of the next save. */
         if (name.kind == LAYOUT_PARTIAL && name.run_epoch >= run_epoch && name.step > newest)
@@ -208,6 +220,18 @@ static ls_status retain(const char *folder, const struct listing *listing,
     }
 done:
     return st;
+}
+
+ls_status checkpoint_keep(const char *path)
+{
+    ls_status st = LS_OK;
+    char *mark = NULL;
+    LS_TRY(core_format(&mark, "%s/keep", path));
+    if (!files_exists(mark))
+        LS_TRY(files_replace(mark, "", 0));
+done:
+    free(mark);
+    return layout_failure(st);
 }
 
 ls_status checkpoint_retain(const char *folder, int keep_last, int64_t milestone_steps,

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "checkpoint/checkpoint.h"
 #include "core/clock.h"
 #include "core/config_stages.h"
 #include "core/files.h"
@@ -20,6 +19,7 @@
 #include "launcher/processes.h"
 #include "launcher/restart.h"
 #include "launcher/run_folder.h"
+#include "launcher/stages.h"
 #include "launcher/stop_signals.h"
 #include "launcher/train_datasets.h"
 
@@ -202,22 +202,6 @@ done:
     return st;
 }
 
-/* Finished steps of the newest checkpoint, as far as it can be read: which stage the next workers
- * will find themselves in.  Should they take an older one, they run its stage just as well. */
-static int64_t finished_steps(const struct run_folder *folder)
-{
-    struct checkpoint *checkpoint = NULL;
-    char *latest = NULL;
-    int64_t step = 0;
-    if (core_format(&latest, "%s/checkpoints/latest", run_folder_path(folder)) == LS_OK &&
-        files_exists(latest) && checkpoint_open(&checkpoint, latest) == LS_OK)
-        step = checkpoint_info(checkpoint)->step;
-    checkpoint_close(&checkpoint);
-    free(latest);
-    status_clear();
-    return step;
-}
-
 static ls_status train_stage(const struct config *config, const struct train_options *options,
                              struct restart_job *job)
 {
@@ -238,7 +222,7 @@ static ls_status train_stages(const struct config_stages *stages,
 {
     ls_status st = LS_OK;
     int64_t before = -1;
-    int64_t step = finished_steps(job->start.folder);
+    int64_t step = stages_finished_steps(job->start.folder);
     do {
         if (step <= before) {
             st = LS_FAIL(LS_CHECKPOINT,
@@ -249,7 +233,9 @@ static ls_status train_stages(const struct config_stages *stages,
         }
         before = step;
         LS_TRY(train_stage(stages->list[config_stages_at(stages, step)], options, job));
-        step = finished_steps(job->start.folder);
+        step = stages_finished_steps(job->start.folder);
+        if (stages->count > 1)
+            stages_keep_border(job->start.folder);
     } while (stages->count > 1 && step < config_stages_steps(stages));
 done:
     return st;

@@ -62,6 +62,7 @@ sed -n 20p "$WORK/staged/metrics.jsonl" | grep -q '"lr":1e-06[,}]\|"lr":1.0*e-06
 grep -q 'resolution height="64 -> 96" width="64 -> 96" frames=8 tokens_a_clip="256 -> 576" clips_a_step="8 -> 6"' \
     "$WORK/staged/log" || fail "staged: no line says what changes at the border"
 [ "$(grep -c 'resolution ' "$WORK/public/log")" = 1 ] || fail "public: no line says what changes"
+[ -e "$WORK/staged/checkpoints/step-000000012/keep" ] || fail "staged: the border's checkpoint is not kept"
 [ -e "$WORK/staged/checkpoints/step-000000020/manifest.json" ] || fail "staged: steps do not count through"
 
 # Stopped before the border, at it and after it; killed in the second stage; the first stage on 4 workers' worth of

@@ -298,8 +298,12 @@ static void retention_keeps_newest_milestones_and_a_good_one(void **unused)
     char *folder = support_folder_quick();
     for (int64_t step = 10; step <= 60; step += 10)
         save_step(folder, step, 2, 1);
+    char *marked = in_folder(folder, "step-000000030");
+    assert_good(checkpoint_keep(marked));
+    assert_good(checkpoint_keep(marked)); /* again is fine */
+    free(marked);
     assert_good(checkpoint_retain(folder, 2, 20, 1));
-    static const int64_t kept[] = {20, 40, 50, 60};
+    static const int64_t kept[] = {20, 30, 40, 50, 60};
     for (int64_t step = 10; step <= 60; step += 10) {
         char name[32];
         bool wanted = false;

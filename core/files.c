@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -336,4 +337,15 @@ void files_list_free(char ***names, size_t count)
         free((*names)[i]);
     free(*names);
     *names = NULL;
+}
+
+void files_raise_limit(void)
+{
+    const rlim_t most = 65536;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= most)
+        return;
+    limit.rlim_cur = limit.rlim_max < most ? limit.rlim_max : most;
+    /* Where it is refused, opening a shard too many says so. */
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
 }

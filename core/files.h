@@ -59,6 +59,10 @@ ls_status files_size(uint64_t *out, const char *path) LS_MUST_CHECK;
 ls_status files_list(char ***out, size_t *out_count, const char *folder) LS_MUST_CHECK;
 void files_list_free(char ***names, size_t count);
 
+/* Let this process have as many files open as the system allows it, 65536 at most: the usual soft
+ * limit of 1024 is less than the shards of a large dataset, which stay open.  Local, once. */
+void files_raise_limit(void);
+
 /* write(2) until all is written, or pread(2) until all is read.  Local.  Errors: LS_IO naming
  * `path`; LS_DATA when the file ends early. */
 ls_status files_write_all(int file, const void *data, size_t bytes, const char *path) LS_MUST_CHECK;

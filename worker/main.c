@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/files.h"
 #include "core/flight.h"
 #include "core/log.h"
 #include "core/run.h"
@@ -95,6 +96,7 @@ int main(int argc, char **argv)
         log_error("%s", status_text());
         return status_exit_code(st);
     }
+    files_raise_limit();
     st = trainer_open(&trainer, &options);
     if (st == LS_OK)
         st = trainer_run(&trainer);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -240,6 +241,22 @@ static void rename_and_sync_tell_their_failures(void **state)
     assert_content(in_folder("two"), "1");
 }
 
+static void the_limit_of_open_files_is_raised_as_far_as_it_goes(void **state)
+{
+    (void)state;
+    struct rlimit before;
+    struct rlimit after;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(before.rlim_max >= 128);
+    assert_int_equal(
+        setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 64, .rlim_max = before.rlim_max}), 0);
+    files_raise_limit();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &after), 0);
+    assert_true(after.rlim_cur == before.rlim_max || after.rlim_cur == 65536);
+    assert_true(after.rlim_max == before.rlim_max);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static void memory_is_zeroed_and_its_size_checked(void **state)
 {
     (void)state;
@@ -271,6 +288,7 @@ int main(void)
         IN_FOLDER(a_folder_is_removed_but_not_what_links_lead_to),
         IN_FOLDER(names_are_listed_in_order_of_bytes),
         IN_FOLDER(rename_and_sync_tell_their_failures),
+        cmocka_unit_test(the_limit_of_open_files_is_raised_as_far_as_it_goes),
         cmocka_unit_test(memory_is_zeroed_and_its_size_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

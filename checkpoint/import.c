@@ -117,15 +117,36 @@ done:
     return st;
 }
 
+/* Files of several parts have an index in place of the one file. */
+static ls_status open_model(struct import *import)
+{
+    ls_status st = LS_OK;
+    const char *folder = import->options->folder;
+    char *path = NULL;
+    char *index = NULL;
+    LS_TRY(core_format(&path, "%s/model.safetensors", folder));
+    LS_TRY(core_format(&index, "%s.index.json", path));
+    if (!files_exists(path) && files_exists(index)) {
+        st = LS_FAIL(LS_DATA,
+                     "%s: the weights are split over several files; save them as one: "
+                     "model.save_pretrained(DIR, max_shard_size=\"1TB\")",
+                     folder);
+        goto done;
+    }
+    LS_TRY(safetensors_open(&import->file, path));
+done:
+    free(path);
+    free(index);
+    return st;
+}
+
 static ls_status open_all(struct import *import)
 {
     ls_status st = LS_OK;
     const struct import_options *options = import->options;
     struct model_shape shape;
     struct misfits misfits = {0};
-    char *path = NULL;
-    LS_TRY(core_format(&path, "%s/model.safetensors", options->folder));
-    LS_TRY(safetensors_open(&import->file, path));
+    LS_TRY(open_model(import));
     LS_TRY(model_shape_of_config(&shape, options->config));
     LS_TRY(parameters_open(&import->parameters, &shape));
     import->public_names = holds(import->file, "encoder.blocks.");
@@ -139,7 +160,6 @@ static ls_status open_all(struct import *import)
                                      options->mask_token >= 0));
     LS_TRY(match_tensors(import, &misfits));
 done:
-    free(path);
     if (st == LS_OK)
         st = misfits_end(&misfits, LS_DATA);
     free(misfits.first);

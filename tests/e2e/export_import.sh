@@ -61,6 +61,11 @@ train second 3
 grep -q 'resume imported=yes' "$WORK/second/log" || fail "the run did not begin with the imported weights"
 import 2 "$WORK/target" second
 
+# A cool-down begins with imported weights.
+train cooled 2 --set optimization.is_anneal=true --set optimization.warmup_steps=0 \
+    --set "optimization.anneal_ckpt=$WORK/third/checkpoints/latest"
+grep -q 'anneal from=.*its_step=0' "$WORK/cooled/log" || fail "the cool-down did not take the imported weights"
+
 # The public code's names, with a target of its own.
 mkdir "$WORK/public"
 tool public "$WORK/first/checkpoints/latest" "$WORK/public/model.safetensors"
@@ -78,6 +83,10 @@ fpcs='data.dataset_fpcs=[8, 8]' sets="data.datasets=[$WORK/dataset, $WORK/datase
 import 11 "$WORK/target" tokens --set "$fpcs" --set "$sets"
 grep -q 'pred_num_mask_tokens is 2' "$WORK/log" || fail "mask tokens: $(tail -1 "$WORK/log")"
 import 0 "$WORK/target" tokens --set "$fpcs" --set "$sets" --mask-token 0
+
+mkdir "$WORK/split" && touch "$WORK/split/model.safetensors.index.json"
+import 11 "$WORK/split" fifth
+grep -q 'split over several files' "$WORK/log" || fail "split: $(tail -1 "$WORK/log")"
 
 # What a folder is, and a byte that changed on its way.
 run 0 "$lockstep" verify "$WORK/target"

@@ -349,3 +349,16 @@ void files_raise_limit(void)
     /* Where it is refused, opening a shard too many says so. */
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
+
+ls_status files_absolute(char **out, const char *path)
+{
+    ls_status st = LS_OK;
+    char *here = path[0] != '/' ? getcwd(NULL, 0) : NULL;
+    if (path[0] != '/' && here == NULL)
+        return LS_FAIL(LS_IO, "the working folder: %s", strerror(errno));
+    st = core_format(out, "%s%s%s", here != NULL ? here : "", here != NULL ? "/" : "", path);
+    for (size_t length = st == LS_OK ? strlen(*out) : 0; length > 1 && (*out)[length - 1] == '/';)
+        (*out)[--length] = '\0';
+    free(here);
+    return st;
+}

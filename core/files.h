@@ -14,6 +14,10 @@
  * count)); */
 ls_status core_alloc_bytes(void **out, size_t count, size_t bytes) LS_MUST_CHECK;
 /* Arrays of pointers are meant.  NOLINTNEXTLINE(bugprone-sizeof-expression) */
+/* A path that does not depend on the working folder, without / at its end; it need not exist. Owned
+ * by the caller. Local.  Errors: LS_IO, LS_NOMEM. */
+ls_status files_absolute(char **out, const char *path) LS_MUST_CHECK;
+
 /* Ask for large pages under memory that nobody has touched yet: passes that are bound by memory get
  * 2 to 10 % faster (measured), the first touch many times.  Small memory and systems without them:
  * nothing happens.  Local. */

@@ -166,17 +166,6 @@ done:
     return st;
 }
 
-static ls_status absolute_folder(char **out, const char *folder)
-{
-    char *here = folder[0] != '/' ? getcwd(NULL, 0) : NULL;
-    ls_status st =
-        core_format(out, "%s%s%s", here != NULL ? here : "", here != NULL ? "/" : "", folder);
-    for (size_t length = st == LS_OK ? strlen(*out) : 0; length > 1 && (*out)[length - 1] == '/';)
-        (*out)[--length] = '\0';
-    free(here);
-    return st;
-}
-
 static ls_status run_submit(const void *given)
 {
     ls_status st = LS_OK;
@@ -193,7 +182,7 @@ static ls_status run_submit(const void *given)
     for (int i = 0; i < stages.count; i++)
         LS_TRY(loader_check(stages.list[i]));
     const struct config *config = widest(&stages);
-    LS_TRY(absolute_folder(&run, config->folder));
+    LS_TRY(files_absolute(&run, config->folder));
     LS_TRY(processes_find_self(&self));
     LS_TRY(read_template(&template_text, &path, config, self));
     struct batch_script script = {.config = config,

@@ -1,0 +1,46 @@
+#!/bin/bash
+# timeout: 300
+# `lockstep scale` on one node, strong and weak: table, CSV, plots; what was measured is not measured again, and
+# mistakes are told.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "$0")/lib.sh"
+lockstep=$BUILD/lockstep
+need_program "$lockstep"
+need_program "$BUILD/tools/motion_videos"
+"$BUILD/tools/motion_videos" -o "$WORK/videos" --count 8 >"$WORK/log" 2>&1 || fail "no videos: $(tail -1 "$WORK/log")"
+"$lockstep" pack "$WORK/videos" -o "$WORK/dataset" >"$WORK/log" 2>&1 || fail "no dataset: $(tail -1 "$WORK/log")"
+
+scale() { # OPTION...
+    "$lockstep" scale configs/demo.yaml --set "data.datasets=[$WORK/dataset]" --set data.batch_size=2 \
+        --set tasks_per_node=1 --steps 3 --warm-up 1 --repeats 2 -o "$WORK/out" "$@" >"$WORK/table" 2>"$WORK/log"
+}
+refuses() { # WORDS OPTION...
+    local words=$1 code=0
+    shift
+    scale "$@" || code=$?
+    [ "$code" = 2 ] || fail "$*: exit code $code, not 2"
+    grep -q -- "$words" "$WORK/log" || fail "$*: it says: $(tail -1 "$WORK/log")"
+}
+
+scale --nodes 1 || fail "one node: $(tail -1 "$WORK/log")"
+grep -q '^    1       1 ' "$WORK/table" || fail "no line for one node: $(cat "$WORK/table")"
+[ "$(wc -l <"$WORK/out/scale.csv")" = 3 ] || fail "scale.csv has $(wc -l <"$WORK/out/scale.csv") lines"
+awk -F, 'NR > 1 && !($5 == 2 && $6 > 0 && $7 > 0 && $11 > 1e6) { exit 1 }' "$WORK/out/scale.csv" ||
+    fail "scale.csv: $(tail -1 "$WORK/out/scale.csv")"
+cmp -s "$WORK/table" "$WORK/out/scale.txt" || fail "scale.txt is not the table"
+if command -v gnuplot >/dev/null; then
+    head -c 8 "$WORK/out/scale.png" | grep -q PNG || fail "no PNG"
+    grep -q '<svg' "$WORK/out/scale.svg" || fail "no SVG"
+fi
+before=$(cat "$WORK/out/scale.csv")
+scale --nodes 1 || fail "again: $(tail -1 "$WORK/log")"
+[ "$before" = "$(cat "$WORK/out/scale.csv")" ] || fail "it measured again"
+[ ! -e "$WORK/out/runs/nodes-1-repeat-1/checkpoints" ] || fail "a checkpoint was left"
+
+refuses 'need --hosts, a SLURM job, or --submit' --nodes 1,2
+refuses 'node counts' --weak
+refuses 'numbers from 1' --nodes 1,x
+refuses 'one of them' --nodes 1 --weak --strong
+refuses 'strong scaling cannot' --nodes 1,2 --strong --hosts a,b
+refuses '2 are there' --nodes 4 --hosts a,b
+pass "table, CSV, plots; nothing twice"

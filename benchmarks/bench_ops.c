@@ -347,7 +347,7 @@ int main(int argc, char **argv)
     clock_threads = cpu ? threads : 0;
     struct model_device device;
     struct bench bench = {0};
-    ls_status st = model_device_open(&device, CONFIG_DEVICE_CPU, threads, 0);
+    ls_status st = model_device_open(&device, CONFIG_DEVICE_CPU, threads, 0, true);
     if (st == LS_OK) {
         bench.table = device.table;
         bench.device = device.device;

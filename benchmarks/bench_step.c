@@ -236,7 +236,7 @@ static ls_status run(struct bench *bench)
     struct rusage usage;
     const struct subject *subject = bench->subject;
     const struct jepa_options options = options_of(subject);
-    LS_TRY(model_device_open(&bench->device, CONFIG_DEVICE_CPU, bench->settings->threads, 0));
+    LS_TRY(model_device_open(&bench->device, CONFIG_DEVICE_CPU, bench->settings->threads, 0, true));
     LS_TRY(draw_batches(bench));
     LS_TRY(jepa_open(&bench->jepa, &options, bench->device.table, bench->device.device));
     LS_TRY(jepa_initialize(bench->jepa, 1));

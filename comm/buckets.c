@@ -1,4 +1,4 @@
-/* Gradient buckets over comm_sum_start.
+/* Gradient buckets over comm_sum_start or comm_device_sum_start.
  *
  * A bucket is complete when as many elements as it has were reported: ranges never overlap, so a
  * count is enough.  Buckets are queued in their own order, from the end of the gradient: a bucket
@@ -19,6 +19,7 @@ struct bucket {
 
 struct comm_buckets {
     struct comm_group *group;
+    struct comm_device *device; /* NULL: host memory */
     float *gradient;
     int64_t count;
     int64_t width; /* elements of every bucket but the last, which is at the front */
@@ -27,8 +28,9 @@ struct comm_buckets {
     int64_t queued; /* buckets [0, queued) are with the group */
 };
 
-ls_status comm_buckets_open(struct comm_buckets **out, struct comm_group *group, float *gradient,
-                            int64_t count, int64_t bucket_bytes)
+ls_status comm_buckets_open(struct comm_buckets **out, struct comm_group *group,
+                            struct comm_device *device, float *gradient, int64_t count,
+                            int64_t bucket_bytes)
 {
     ls_status st = LS_OK;
     struct comm_buckets *buckets = NULL;
@@ -38,6 +40,7 @@ ls_status comm_buckets_open(struct comm_buckets **out, struct comm_group *group,
                        bucket_bytes, count);
     LS_TRY(core_alloc(&buckets, 1));
     buckets->group = group;
+    buckets->device = device;
     buckets->gradient = gradient;
     buckets->count = count;
     buckets->width = width;
@@ -65,6 +68,11 @@ void comm_buckets_close(struct comm_buckets **buckets)
     *buckets = NULL;
 }
 
+int64_t comm_buckets_count(const struct comm_buckets *buckets)
+{
+    return buckets->bucket_count;
+}
+
 void comm_buckets_begin(struct comm_buckets *buckets)
 {
     for (int64_t i = 0; i < buckets->bucket_count; i++)
@@ -79,8 +87,11 @@ static ls_status queue_complete(struct comm_buckets *buckets)
         struct bucket *bucket = &buckets->buckets[buckets->queued];
         if (bucket->reported < bucket->count)
             break;
-        LS_TRY(comm_sum_start(buckets->group, &bucket->request, buckets->gradient + bucket->offset,
-                              bucket->count));
+        float *data = buckets->gradient + bucket->offset;
+        if (buckets->device != NULL)
+            LS_TRY(comm_device_sum_start(buckets->device, data, bucket->count));
+        else
+            LS_TRY(comm_sum_start(buckets->group, &bucket->request, data, bucket->count));
         buckets->queued++;
     }
 done:
@@ -118,6 +129,8 @@ ls_status comm_buckets_wait(struct comm_buckets *buckets)
                      bucket->reported, bucket->count, bucket->offset);
         goto done;
     }
+    if (buckets->device != NULL)
+        return comm_device_wait(buckets->device);
     for (int64_t i = 0; i < buckets->bucket_count; i++)
         LS_TRY(comm_wait(buckets->group, &buckets->buckets[i].request));
 done:

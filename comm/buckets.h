@@ -10,14 +10,21 @@
 #include <stdint.h>
 
 #include "comm/comm.h"
+#include "comm/device.h"
 
 struct comm_buckets;
 
-/* `gradient[count]` is borrowed for the buckets' life.  Buckets are cut from the end, since
- * backward ends at the front. Local.  Errors: LS_USAGE, LS_NOMEM. */
-ls_status comm_buckets_open(struct comm_buckets **out, struct comm_group *group, float *gradient,
-                            int64_t count, int64_t bucket_bytes) LS_MUST_CHECK;
+/* `gradient[count]` is borrowed for the buckets' life: host memory that `group` sums, or, where
+ * `device` is not NULL, memory of the card, that is final as soon as the compute stream comes to
+ * where it is when a range is reported.  Buckets are cut from the end, since backward ends at the
+ * front.  Local.  Errors: LS_USAGE, LS_NOMEM. */
+ls_status comm_buckets_open(struct comm_buckets **out, struct comm_group *group,
+                            struct comm_device *device, float *gradient, int64_t count,
+                            int64_t bucket_bytes) LS_MUST_CHECK;
 void comm_buckets_close(struct comm_buckets **buckets);
+
+/* How many there are.  Local. */
+int64_t comm_buckets_count(const struct comm_buckets *buckets);
 
 /* Begin a step: no range is ready.  Local. */
 void comm_buckets_begin(struct comm_buckets *buckets);
@@ -29,7 +36,7 @@ ls_status comm_buckets_ready(struct comm_buckets *buckets, int64_t offset,
                              int64_t count) LS_MUST_CHECK;
 
 /* Wait for all buckets of the step; afterwards the gradient is the sum over ranks.  Errors:
- * LS_USAGE when a range was never reported; as comm_wait. */
+ * LS_USAGE when a range was never reported; as comm_wait, comm_device_wait. */
 ls_status comm_buckets_wait(struct comm_buckets *buckets) LS_MUST_CHECK;
 
 #endif

@@ -1,8 +1,9 @@
 /* Sums between GPUs: NCCL on a stream of its own, beside the compute stream.
  *
- * The host side of a group (comm.h) stays: NCCL's id travels over it, and so do the joint decision
- * and everything small.  A build without CUDA has these functions too; comm_device_open then says
- * that there is no NCCL. */
+ * It knows nothing of the group (comm.h) but how its id comes from rank 0 to the others: over the
+ * group, or through a file where there is none.  The joint decision and everything small stay with
+ * the group.  A build without CUDA has these functions too; comm_device_open then says that there
+ * is no NCCL. */
 #ifndef LOCKSTEP_COMM_DEVICE_H
 #define LOCKSTEP_COMM_DEVICE_H
 
@@ -13,35 +14,65 @@
 
 struct comm_device;
 
+/* What is set aside on a card for NCCL's buffers, which it allocates itself.  An allowance, not
+ * measured: they grow with the number of channels and ranks. */
+#define COMM_DEVICE_MEMORY_BYTES ((int64_t)1 << 30)
+
+/* Brings id[bytes] from rank 0 to all.  Collective. */
+typedef ls_status (*comm_share)(void *context, void *id, size_t bytes);
+
+/* A comm_share over a group, which is the context. */
+ls_status comm_share_by_group(void *context, void *id, size_t bytes) LS_MUST_CHECK;
+
+/* A comm_share through a file that all ranks see: rank 0 writes it, whole, the others wait for it.
+ * The path must be new for every start: an id from an earlier one leads nowhere.  Rank 0 may remove
+ * it once comm_device_open has returned. */
+struct comm_meeting { /* the context */
+    const char *path; /* borrowed */
+    int rank;
+    double timeout_s;
+};
+ls_status comm_share_by_file(void *context, void *id, size_t bytes) LS_MUST_CHECK;
+
 struct comm_device_options {
+    int rank, size;
+    comm_share share;
+    void *share_context;
     int card;             /* of this rank; chosen before NCCL starts */
     void *compute_stream; /* cudaStream_t that the data is computed on */
-    bool deterministic;   /* ring, simple protocol, no in-switch sums: the same order every time;
-                           * costs   bandwidth on NVLink (docs/operations.md) */
+    bool deterministic;   /* ring, simple protocol, no in-switch sums: the same order every time
+                           * (docs/operations.md says what it costs) */
     double timeout_s;     /* deadline of the start and of every wait */
 };
 
 /* Whether this build has NCCL.  Local. */
 bool comm_device_available(void);
 
-/* Join the cards of a group.  Collective over group.  Errors: LS_COMM, LS_TIMEOUT, LS_DEVICE; on
- * any, no rank may go on without comm_agree. */
-ls_status comm_device_open(struct comm_device **out, struct comm_group *group,
+/* Join the cards.  Collective over the ranks.  Errors: LS_COMM, LS_TIMEOUT, LS_DEVICE; on any, no
+ * rank may go on without comm_agree. */
+ls_status comm_device_open(struct comm_device **out,
                            const struct comm_device_options *options) LS_MUST_CHECK;
 
 /* Leave.  Collective when nothing failed; after a failure it only frees the host side. */
 void comm_device_close(struct comm_device **device);
 
+/* Give up what is under way, so that this process can end although its peers may be gone: aborts
+ * the communicator in a thread of its own, since ncclCommAbort can hang, and waits a few seconds
+ * for it. NULL is accepted.  Local. */
+void comm_device_abort(struct comm_device *device);
+
+/* Deadline of the waits that follow.  Local. */
+void comm_device_set_timeout(struct comm_device *device, double timeout_s);
+
 /* Queue an in-place sum over ranks of float32 device memory data_dev[count], behind everything that
- * is queued on the compute stream now.  Collective over group, in the same order on every rank.
- * Errors: LS_COMM, LS_DEVICE. */
+ * is queued on the compute stream now.  Collective, in the same order on every rank.  Errors:
+ * LS_COMM, LS_TIMEOUT, LS_DEVICE. */
 ls_status comm_device_sum_start(struct comm_device *device, float *data_dev,
                                 int64_t count) LS_MUST_CHECK;
 
 /* Wait until all sums queued so far are done, and order the compute stream behind them.  Polls
- * NCCL's asynchronous errors; on an error or at the deadline the communicator is aborted (in a
- * thread of its own, since ncclCommAbort can hang) and the group is of no more use.  Local. Errors:
- * LS_COMM, LS_TIMEOUT, LS_DEVICE. */
+ * NCCL's asynchronous errors; on an error or at the deadline the communicator is aborted and is of
+ * no more use.  Local.  Errors: LS_COMM, LS_TIMEOUT, LS_DEVICE. */
 ls_status comm_device_wait(struct comm_device *device) LS_MUST_CHECK;
 
 #endif

@@ -6,19 +6,23 @@
 #include <nccl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "comm/device.h"
 #include "core/clock.h"
 #include "core/files.h"
+#include "core/flight.h"
 #include "core/log.h"
 
 struct comm_device {
     ncclComm_t communicator;
+    int rank, size;
     cudaStream_t compute, stream;
     cudaEvent_t ready; /* of the compute stream: the data is there */
     cudaEvent_t done;  /* of the communication stream: the sums are there */
     double timeout_s;
-    int64_t bytes; /* queued since the last wait, for the message at a deadline */
+    int64_t sums, bytes; /* queued since the last wait, for messages */
+    int64_t sequence;
     bool broken;
 };
 
@@ -53,20 +57,37 @@ static void *abort_communicator(void *argument)
     return NULL;
 }
 
-/* Abort in a thread, wait for it a little, and never touch the communicator again. */
-static void give_up(struct comm_device *device)
+void comm_device_abort(struct comm_device *device)
 {
     pthread_t thread;
     struct timespec until;
+    if (device == NULL || device->broken)
+        return;
     device->broken = true;
     if (device->communicator == NULL ||
         pthread_create(&thread, NULL, abort_communicator, device->communicator) != 0)
         return;
-    device->communicator = NULL;
+    device->communicator = NULL; /* nobody touches it again */
     (void)clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += ABORT_GRACE_S;
-    if (pthread_timedjoin_np(thread, NULL, &until) != 0)
+    if (pthread_timedjoin_np(thread, NULL, &until) != 0) {
+        log_warn("nccl_abort hangs=yes waited_s=%d", ABORT_GRACE_S);
         (void)pthread_detach(thread);
+    }
+}
+
+/* What NCCL itself says of the communicator.  `what` is what was under way. */
+static ls_status check_state(struct comm_device *device, bool *busy, const char *what)
+{
+    ls_status st = LS_OK;
+    ncclResult_t state = ncclSuccess;
+    NCCL_TRY(ncclCommGetAsyncError(device->communicator, &state));
+    *busy = state == ncclInProgress;
+    if (state != ncclSuccess && state != ncclInProgress)
+        st = LS_FAIL(LS_COMM, "NCCL: %s (rank %d of %d): %s", what, device->rank, device->size,
+                     ncclGetErrorString(state));
+done:
+    return st;
 }
 
 /* Poll NCCL until the last call is through.  LS_TIMEOUT at the deadline. */
@@ -74,20 +95,15 @@ static ls_status settle(struct comm_device *device, const char *what)
 {
     ls_status st = LS_OK;
     double deadline = clock_now_s() + device->timeout_s;
-    ncclResult_t state = ncclInProgress;
-    for (;;) {
-        NCCL_TRY(ncclCommGetAsyncError(device->communicator, &state));
-        if (state == ncclSuccess)
-            break;
-        if (state != ncclInProgress) {
-            st = LS_FAIL(LS_COMM, "NCCL: %s: %s", what, ncclGetErrorString(state));
+    bool busy = true;
+    while (busy) {
+        LS_TRY(check_state(device, &busy, what));
+        if (busy && clock_now_s() > deadline) {
+            st = LS_FAIL(LS_TIMEOUT, "NCCL: %s: not through after %g s", what, device->timeout_s);
             goto done;
         }
-        if (clock_now_s() > deadline) {
-            st = LS_FAIL(LS_TIMEOUT, "NCCL: %s: not through after %.0f s", what, device->timeout_s);
-            goto done;
-        }
-        clock_sleep_s(1e-6 * POLL_US);
+        if (busy)
+            clock_sleep_s(1e-6 * POLL_US);
     }
 done:
     return st;
@@ -110,28 +126,29 @@ static ls_status make_deterministic(void)
     return LS_OK;
 }
 
-static ls_status join(struct comm_device *device, struct comm_group *group)
+static ls_status join(struct comm_device *device, const struct comm_device_options *options)
 {
     ls_status st = LS_OK;
     ncclUniqueId id = {{0}};
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
-    if (comm_rank(group) == 0)
+    if (device->rank == 0)
         NCCL_TRY(ncclGetUniqueId(&id));
-    LS_TRY(comm_broadcast(group, &id, sizeof id, 0));
-    NCCL_TRY(ncclCommInitRankConfig(&device->communicator, comm_size(group), id, comm_rank(group),
-                                    &config));
+    LS_TRY(options->share(options->share_context, &id, sizeof id));
+    NCCL_TRY(
+        ncclCommInitRankConfig(&device->communicator, device->size, id, device->rank, &config));
     LS_TRY(settle(device, "join the cards"));
 done:
     return st;
 }
 
-ls_status comm_device_open(struct comm_device **out, struct comm_group *group,
-                           const struct comm_device_options *options)
+ls_status comm_device_open(struct comm_device **out, const struct comm_device_options *options)
 {
     ls_status st = LS_OK;
     struct comm_device *device = NULL;
     LS_TRY(core_alloc(&device, 1));
+    device->rank = options->rank;
+    device->size = options->size;
     device->compute = (cudaStream_t)options->compute_stream;
     device->timeout_s = options->timeout_s;
     if (options->deterministic)
@@ -140,14 +157,31 @@ ls_status comm_device_open(struct comm_device **out, struct comm_group *group,
     CUDA_TRY(cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
     CUDA_TRY(cudaEventCreateWithFlags(&device->ready, cudaEventDisableTiming));
     CUDA_TRY(cudaEventCreateWithFlags(&device->done, cudaEventDisableTiming));
-    LS_TRY(join(device, group));
+    LS_TRY(join(device, options));
     *out = device;
     device = NULL;
 done:
     if (device != NULL && st != LS_OK)
-        give_up(device);
+        comm_device_abort(device);
     comm_device_close(&device);
     return st;
+}
+
+/* All ranks leave together, or the communicator is aborted. */
+static void leave(struct comm_device *device)
+{
+    ncclResult_t result = ncclCommFinalize(device->communicator);
+    bool good = result == ncclSuccess || result == ncclInProgress;
+    if (good)
+        good = settle(device, "leave the cards") == LS_OK;
+    if (!good) {
+        log_warn("nccl_finalize failed=yes");
+        status_clear();
+        comm_device_abort(device);
+        return;
+    }
+    (void)ncclCommDestroy(device->communicator);
+    device->communicator = NULL;
 }
 
 void comm_device_close(struct comm_device **pointer)
@@ -155,8 +189,8 @@ void comm_device_close(struct comm_device **pointer)
     struct comm_device *device = *pointer;
     if (device == NULL)
         return;
-    if (device->communicator != NULL)
-        (void)ncclCommDestroy(device->communicator);
+    if (device->communicator != NULL && !device->broken)
+        leave(device);
     if (!device->broken) { /* a stuck stream would hold these calls */
         (void)cudaEventDestroy(device->ready);
         (void)cudaEventDestroy(device->done);
@@ -166,54 +200,74 @@ void comm_device_close(struct comm_device **pointer)
     *pointer = NULL;
 }
 
+void comm_device_set_timeout(struct comm_device *device, double timeout_s)
+{
+    device->timeout_s = timeout_s;
+}
+
+static ls_status refuse_broken(void)
+{
+    return LS_FAIL(LS_COMM, "NCCL: the communicator was aborted");
+}
+
 ls_status comm_device_sum_start(struct comm_device *device, float *data_dev, int64_t count)
 {
     ls_status st = LS_OK;
+    int64_t bytes = count * (int64_t)sizeof *data_dev;
     if (device->broken)
-        return LS_FAIL(LS_COMM, "NCCL: the communicator was aborted");
+        return refuse_broken();
+    flight_collective("nccl_sum", device->sequence++, bytes);
     CUDA_TRY(cudaEventRecord(device->ready, device->compute));
     CUDA_TRY(cudaStreamWaitEvent(device->stream, device->ready, 0));
     NCCL_TRY(ncclAllReduce(data_dev, data_dev, (size_t)count, ncclFloat32, ncclSum,
                            device->communicator, device->stream));
     LS_TRY(settle(device, "queue a sum"));
-    device->bytes += count * (int64_t)sizeof *data_dev;
+    device->sums++;
+    device->bytes += bytes;
 done:
     if (st != LS_OK)
-        give_up(device);
+        comm_device_abort(device);
+    return st;
+}
+
+/* Whether the sums are done.  LS_TIMEOUT after `deadline` (clock_now_s). */
+static ls_status look(struct comm_device *device, bool *done, double deadline)
+{
+    ls_status st = LS_OK;
+    bool busy = false;
+    cudaError_t state = cudaEventQuery(device->done);
+    *done = state == cudaSuccess;
+    if (state != cudaSuccess && state != cudaErrorNotReady)
+        return LS_FAIL(LS_DEVICE, "CUDA: while gradients are summed: %s",
+                       cudaGetErrorString(state));
+    LS_TRY(check_state(device, &busy, "gradients are summed"));
+    if (!*done && clock_now_s() > deadline)
+        st = LS_FAIL(LS_TIMEOUT,
+                     "NCCL: %lld sums of %lld bytes (rank %d of %d) are not done after %g s",
+                     (long long)device->sums, (long long)device->bytes, device->rank, device->size,
+                     device->timeout_s);
+done:
     return st;
 }
 
 ls_status comm_device_wait(struct comm_device *device)
 {
     ls_status st = LS_OK;
+    bool finished = false;
     if (device->broken)
-        return LS_FAIL(LS_COMM, "NCCL: the communicator was aborted");
+        return refuse_broken();
     double deadline = clock_now_s() + device->timeout_s;
     CUDA_TRY(cudaEventRecord(device->done, device->stream));
     CUDA_TRY(cudaStreamWaitEvent(device->compute, device->done, 0));
-    for (cudaError_t state = cudaErrorNotReady; state != cudaSuccess;) {
-        ncclResult_t fault = ncclSuccess;
-        state = cudaEventQuery(device->done);
-        if (state != cudaSuccess && state != cudaErrorNotReady) {
-            st = LS_FAIL(LS_DEVICE, "CUDA: while summing gradients: %s", cudaGetErrorString(state));
-            goto done;
-        }
-        NCCL_TRY(ncclCommGetAsyncError(device->communicator, &fault));
-        if (fault != ncclSuccess && fault != ncclInProgress) {
-            st = LS_FAIL(LS_COMM, "NCCL: while summing gradients: %s", ncclGetErrorString(fault));
-            goto done;
-        }
-        if (state != cudaSuccess && clock_now_s() > deadline) {
-            st = LS_FAIL(LS_TIMEOUT, "NCCL: sums of %lld bytes are not done after %.0f s",
-                         (long long)device->bytes, device->timeout_s);
-            goto done;
-        }
-        if (state != cudaSuccess)
-            clock_sleep_s(1e-6 * POLL_US);
+    LS_TRY(look(device, &finished, deadline));
+    while (!finished) {
+        clock_sleep_s(1e-6 * POLL_US);
+        LS_TRY(look(device, &finished, deadline));
     }
+    device->sums = 0;
     device->bytes = 0;
 done:
     if (st != LS_OK)
-        give_up(device);
+        comm_device_abort(device);
     return st;
 }

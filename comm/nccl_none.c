@@ -6,10 +6,8 @@ bool comm_device_available(void)
     return false;
 }
 
-ls_status comm_device_open(struct comm_device **out, struct comm_group *group,
-                           const struct comm_device_options *options)
+ls_status comm_device_open(struct comm_device **out, const struct comm_device_options *options)
 {
-    (void)group;
     *out = NULL;
     return LS_FAIL(LS_DEVICE, "card %d: this build has no NCCL (make config says why)",
                    options->card);
@@ -18,6 +16,17 @@ ls_status comm_device_open(struct comm_device **out, struct comm_group *group,
 void comm_device_close(struct comm_device **device)
 {
     *device = NULL;
+}
+
+void comm_device_abort(struct comm_device *device)
+{
+    (void)device;
+}
+
+void comm_device_set_timeout(struct comm_device *device, double timeout_s)
+{
+    (void)device;
+    (void)timeout_s;
 }
 
 ls_status comm_device_sum_start(struct comm_device *device, float *data_dev, int64_t count)

@@ -19,6 +19,7 @@ enum config_dtype { CONFIG_FLOAT32, CONFIG_BFLOAT16 };
 enum config_sampling { CONFIG_SAMPLING_FRAMES, CONFIG_SAMPLING_TIMESTAMPS };
 enum config_save_interval { CONFIG_SAVE_STEPS, CONFIG_SAVE_MINUTES, CONFIG_SAVE_AUTO };
 enum config_optimizer_state { CONFIG_REPLICATED, CONFIG_SHARDED };
+enum config_gpu_comm { CONFIG_GPU_COMM_AUTO, CONFIG_GPU_COMM_NCCL, CONFIG_GPU_COMM_MPI };
 enum config_device {
     CONFIG_DEVICE_AUTO,
     CONFIG_DEVICE_CPU,
@@ -131,7 +132,9 @@ struct config_run { /* `lockstep:` section, ours: how it is run, never what is c
     double restart_window_s;
     int min_workers; /* fewest that a restart may go on with; 0: all */
     int bucket_mb;   /* gradient bucket, MiB */
-    int prefetch;    /* micro-batches decoded ahead */
+    enum config_gpu_comm gpu_comm;
+    bool deterministic; /* sums on GPUs in a fixed order */
+    int prefetch;       /* micro-batches decoded ahead */
     int max_bad_steps;
 };
 

@@ -32,6 +32,7 @@ static const char *const optimizer_states[] = {"replicated", "sharded", NULL};
 static const char *const only_false[] = {"false", NULL};
 static const char *const no_skip[] = {"0", "-1", NULL};
 static const char *const starters[] = {"auto", "mpirun", "srun", NULL};
+static const char *const gpu_comms[] = {"auto", "nccl", "mpi", NULL};
 static const char *const devices[] = {"auto", "cpu", "cuda", "emulated", NULL};
 
 enum {
@@ -232,6 +233,10 @@ const struct config_key config_keys[] = {
      .help = "Fewest workers that a restart may go on with, without machines that failed twice; 0: all are needed."},
     {"lockstep.bucket_mb", INT(1, 4096), AT(run.bucket_mb), .initial = "25", .flags = OURS,
      .help = "Gradient bucket of an all-reduce, MiB."},
+    {"lockstep.gpu_comm", CHOICE(gpu_comms), AT(run.gpu_comm), .initial = "auto", .flags = OURS,
+     .help = "How workers on GPUs sum gradients: `nccl` from card to card, `mpi` through host memory; `auto`: NCCL where the build has it and every worker has a card of its own."},
+    {"lockstep.deterministic", BOOL, AT(run.deterministic), .initial = "false", .flags = OURS,
+     .help = "On GPUs, do all sums in a fixed order (backward of attention; NCCL by ring and simple protocol), so that repeats are bit-equal; slower.  CPUs always do."},
     {"lockstep.prefetch", INT(1, 1024), AT(run.prefetch), .initial = "2", .flags = OURS,
      .help = "Micro-batches decoded ahead."},
     {"lockstep.max_failed_saves", INT(1, 1000000), AT(run.max_failed_saves), .initial = "10", .flags = OURS,

@@ -17,21 +17,22 @@ done:
     return st;
 }
 
-static ls_status open_gpu(struct model_device *out, int local_rank)
+static ls_status open_gpu(struct model_device *out, int local_rank, bool deterministic)
 {
     ls_status st = LS_OK;
     int count = gpu_build.count();
     if (count < 1)
         return LS_FAIL(LS_DEVICE, "no CUDA card is visible: check nvidia-smi and "
                                   "CUDA_VISIBLE_DEVICES, or use --device cpu");
-    LS_TRY(gpu_build.open(out, local_rank % count));
+    LS_TRY(gpu_build.open(out, local_rank % count, deterministic));
     out->gpu = true;
+    out->card = local_rank % count;
 done:
     return st;
 }
 
 ls_status model_device_open(struct model_device *out, enum config_device wanted, int threads,
-                            int local_rank)
+                            int local_rank, bool deterministic)
 {
     ls_status st = LS_OK;
     bool emulated = strcmp(gpu_build.name, "emulated") == 0;
@@ -44,7 +45,7 @@ ls_status model_device_open(struct model_device *out, enum config_device wanted,
     if (wanted == CONFIG_DEVICE_AUTO && built && !emulated && gpu_build.count() > 0)
         wanted = CONFIG_DEVICE_CUDA;
     if (wanted == CONFIG_DEVICE_CUDA || wanted == CONFIG_DEVICE_EMULATED)
-        LS_TRY(open_gpu(out, local_rank));
+        LS_TRY(open_gpu(out, local_rank, deterministic));
     else
         LS_TRY(open_cpu(out, threads));
     log_info("device_open cuda_build=%s %s", built ? "yes" : "no", out->facts);
@@ -61,4 +62,12 @@ void model_device_close(struct model_device *device)
     else
         op_cpu_close(&device->device);
     device->device = NULL;
+}
+
+ls_status model_device_memory(const struct model_device *device, size_t *free_bytes,
+                              size_t *total_bytes)
+{
+    if (!device->gpu)
+        return LS_FAIL(LS_USAGE, "the memory of a CPU is not planned");
+    return gpu_build.memory(device, free_bytes, total_bytes);
 }

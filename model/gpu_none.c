@@ -6,9 +6,10 @@ static int no_cards(void)
     return 0;
 }
 
-static ls_status cannot_open(struct model_device *out, int index)
+static ls_status cannot_open(struct model_device *out, int index, bool deterministic)
 {
     (void)out;
+    (void)deterministic;
     return LS_FAIL(LS_DEVICE, "card %d: this build has no CUDA (make config says why)", index);
 }
 
@@ -17,5 +18,15 @@ static void nothing_to_close(struct model_device *device)
     (void)device;
 }
 
-const struct gpu_build gpu_build = {
-    .name = "none", .count = no_cards, .open = cannot_open, .close = nothing_to_close};
+static ls_status no_memory(const struct model_device *device, size_t *free_bytes,
+                           size_t *total_bytes)
+{
+    *free_bytes = *total_bytes = 0;
+    return LS_FAIL(LS_DEVICE, "card %d: this build has no CUDA", device->card);
+}
+
+const struct gpu_build gpu_build = {.name = "none",
+                                    .count = no_cards,
+                                    .open = cannot_open,
+                                    .close = nothing_to_close,
+                                    .memory = no_memory};

@@ -92,7 +92,7 @@ static ls_status open_flat(struct jepa *jepa)
     }
     if (jepa->on.ops->host_memory) {
         flat->gradient_host = flat->gradient_dev;
-    } else {
+    } else if (!jepa->options.device_gradient) {
         LS_TRY(jepa->on.ops->host_allocate(jepa->on.device, &memory,
                                            (size_t)p->flat_count * sizeof(float)));
         flat->gradient_host = memory;
@@ -339,22 +339,7 @@ float *jepa_gradient_host(struct jepa *jepa)
     return jepa->flat.gradient_host;
 }
 
-struct jepa_memory jepa_memory(const struct jepa *jepa)
+float *jepa_gradient_device(struct jepa *jepa)
 {
-    const struct parameters *p = jepa->parameters;
-    const int64_t copies =
-        jepa->on.dtype == OP_F32 ? 0 : (int64_t)arena_element_bytes(jepa->on.dtype);
-    const int64_t element = sizeof(float);
-    const int64_t pixels = jepa->on.ops->host_memory
-                               ? 0
-                               : JEPA_SLOTS * (int64_t)jepa->pixel_bytes * jepa->options.clips;
-    return (struct jepa_memory){
-        .weights = p->flat_count * (element + copies),
-        .gradient = p->flat_count * element,
-        .moments = 2 * p->flat_count * element,
-        .ema = p->encoder_count * (element + copies),
-        .activations = (int64_t)jepa->arena.peak + pixels,
-        .workspace = JEPA_SLOTS * layout_bytes(jepa->slots[0].layout_builder) +
-                     jepa->sums.count * (int64_t)sizeof(double),
-    };
+    return jepa->flat.gradient_dev;
 }

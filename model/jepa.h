@@ -38,8 +38,10 @@ struct jepa_options {
     /* Sequences are padded to multiples of it, so that few shapes occur (model/layout.h); 0 or 1:
      * not.  Padding counts in no result. */
     int bucket_tokens;
-    bool whole_target; /* compute all target tokens, for jepa_output */
-    bool float_clips;  /* clips come as normalised float32 [B, 3, T, H, W] (golden files) */
+    bool whole_target;    /* compute all target tokens, for jepa_output */
+    bool float_clips;     /* clips come as normalised float32 [B, 3, T, H, W] (golden files) */
+    bool device_gradient; /* sums over ranks are made in device memory, behind the compute stream:
+                           * no host copy of the gradient is kept or filled */
 };
 
 /* One micro-batch; borrowed for the call. */
@@ -53,9 +55,9 @@ struct jepa_batch {
     int predicted_count[CONFIG_MASK_GROUPS_MAX];
 };
 
-/* A range of the gradient is final and lies in host-visible memory (gradient of jepa_state_host)
- * until the next jepa_begin_step.  Called from
- * inside jepa_micro_batch, from the end of the flat space to its front. */
+/* A range of the gradient is final until the next jepa_begin_step: in jepa_gradient_host, or with
+ * `device_gradient` in jepa_gradient_device as soon as the compute stream comes to where it is now.
+ * Called from inside jepa_micro_batch, from the end of the flat space to its front. */
 typedef ls_status (*jepa_gradient_ready)(void *context, int64_t offset, int64_t count);
 
 struct jepa_result {                           /* sums over the micro-batches of the step so far */
@@ -89,11 +91,19 @@ void jepa_close(struct jepa **jepa);
 
 const struct parameters *jepa_parameters(const struct jepa *jepa);
 
-/* Bytes by purpose, for the memory plan. */
+/* Bytes that jepa_open takes.  `device` is the sum of those before it. */
 struct jepa_memory {
-    int64_t weights, gradient, moments, ema, activations, workspace;
+    int64_t weights, gradient, moments, ema, activations;
+    int64_t clips;     /* pixels on the device; 0 where they are read from the host's memory */
+    int64_t workspace; /* scratch of operators, index arrays, sums, rotary tables */
+    int64_t device;
+    int64_t host; /* copies beside the device's memory; 0 where that is the host's */
 };
-struct jepa_memory jepa_memory(const struct jepa *jepa);
+
+/* What jepa_open would take with these arguments; takes none of it.  Local.  Errors: LS_USAGE,
+ * LS_NOMEM. */
+ls_status jepa_plan(struct jepa_memory *out, const struct jepa_options *options,
+                    const struct op_table *ops, const struct op_device *device) LS_MUST_CHECK;
 
 /* Start a step: zero gradient and sums.  Local. */
 ls_status jepa_begin_step(struct jepa *jepa) LS_MUST_CHECK;
@@ -123,8 +133,12 @@ ls_status jepa_result(struct jepa *jepa, struct jepa_result *out) LS_MUST_CHECK;
 
 /* Host view of the flat gradient, where the all-reduce works in place.  On the CPU it is the
  * gradient itself; elsewhere a pinned copy that is filled range by range before each `ready` call
- * (which may do nothing) and taken back by jepa_gradient_norm and jepa_update. */
+ * (which may do nothing) and taken back by jepa_gradient_norm and jepa_update; NULL with
+ * `device_gradient`. */
 float *jepa_gradient_host(struct jepa *jepa);
+
+/* The flat gradient in device memory, where sums are made with `device_gradient`. */
+float *jepa_gradient_device(struct jepa *jepa);
 
 /* Mask tokens that had a gradient in this step, a bit each.  The optimizer leaves the others alone,
  * so all ranks must agree: with several frames-per-clip groups in one run, set the union over ranks

@@ -18,7 +18,7 @@
 struct jepa_flat {
     float *weights_dev, *gradient_dev, *moment1_dev, *moment2_dev, *ema_dev;
     void *weights_compute_dev, *ema_compute_dev; /* the float32 arrays themselves, or bf16 copies */
-    float *gradient_host; /* gradient_dev itself where memory is the host's */
+    float *gradient_host; /* gradient_dev itself where memory is the host's; NULL: none is kept */
 };
 
 /* Sums over a step, in double on the device, one after another. */

@@ -157,7 +157,8 @@ ls_status jepa_staged_micro_batch(struct jepa *jepa, double micro_batch_weight,
     LS_TRY(jepa_slot_take(jepa, &slot));
     jepa->layout = slot->layout;
     jepa->mask_tokens_used |= 1ULL << slot->mask_token;
-    jepa->gradient_staged = ready != NULL && jepa->flat.gradient_host != jepa->flat.gradient_dev;
+    jepa->gradient_staged = ready != NULL && jepa->flat.gradient_host != NULL &&
+                            jepa->flat.gradient_host != jepa->flat.gradient_dev;
     LS_TRY(run_target(jepa, slot->clips));
     LS_TRY(run_trained(jepa, slot->clips, slot->mask_token, micro_batch_weight, &report));
     LS_TRY(jepa->on.ops->event_record(jepa->on.device, slot->done));

@@ -94,7 +94,7 @@ ls_status layer_gradient_final(struct layer_report *report, int64_t offset)
     const int64_t count = report->end - offset;
     if (report->ready == NULL || count == 0)
         return LS_OK;
-    if (report->gradient_host != report->gradient_dev) {
+    if (report->gradient_host != NULL && report->gradient_host != report->gradient_dev) {
         LS_TRY(report->ops->download(report->device, report->gradient_host + offset,
                                      report->gradient_dev + offset, (size_t)count * sizeof(float)));
         LS_TRY(report->ops->synchronize(report->device));

@@ -50,7 +50,8 @@ struct layer_report {
     const struct op_table *ops;
     struct op_device *device;
     const float *gradient_dev;
-    float *gradient_host; /* differs from gradient_dev where device memory is not the host's */
+    float *gradient_host; /* where ranges are copied to before they are reported; gradient_dev
+                           * itself, or NULL: they are reported where they are */
 };
 
 struct op_matrix layer_matrix(const void *data_dev, int64_t rows, int64_t columns,

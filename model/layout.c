@@ -154,11 +154,6 @@ void layout_close(struct layout_builder **builder)
     *builder = NULL;
 }
 
-int64_t layout_bytes(const struct layout_builder *builder)
-{
-    return builder->count * (int64_t)sizeof *builder->host;
-}
-
 static ls_status check_list(const int32_t *list, int clips, int count, int limit, int tokens,
                             int group, const char *what)
 {

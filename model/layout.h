@@ -75,7 +75,4 @@ void layout_close(struct layout_builder **builder);
 ls_status layout_build(struct layout *out, struct layout_builder *builder,
                        const struct jepa_batch *batch, int tokens) LS_MUST_CHECK;
 
-/* Bytes of the index arrays.  Local. */
-int64_t layout_bytes(const struct layout_builder *builder);
-
 #endif

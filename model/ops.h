@@ -131,6 +131,8 @@ struct op_table {
     ls_status (*zero)(struct op_device *device, void *memory_dev, size_t bytes);
     ls_status (*synchronize)(struct op_device *device);
     ls_status (*reserve)(struct op_device *device, const struct op_limits *limits);
+    /* Bytes that `reserve` takes for these limits. */
+    size_t (*scratch_bytes)(const struct op_device *device, const struct op_limits *limits);
 
     /* Queues.  `select` says where work goes from now on: OP_QUEUE_COMPUTE after opening, and
      * whoever selects another one goes back to it.  The copy queue takes copies only.  An event

@@ -15,7 +15,7 @@
 # cluster     tests/cluster/*.sh that are tests (their first comment has a timeout), like shell; a few faults of them are
 #             in tests/e2e/cluster_faults.sh too
 # shell-asan  those once more with BUILD being the folder of the ASan + UBSan programs, three times the limit
-# emulated    the tests of the emulator, and those of the operators on the emulated card, under ASan + UBSan
+# emulated    the tests of the emulator, those of the operators and of sums between cards, under ASan + UBSan
 # emulated-reverse  the same, the threads and blocks of a kernel running in reverse order
 # shell-emulated    those shell tests once more with DEVICE=emulated, five times the limit
 #
@@ -148,7 +148,7 @@ build_emulated() {
     [ -z "$emulated_built" ] || return
     emulated_built=no
     [ -e "${CUDA_HOME:-/usr/local/cuda}/include/cublasLt.h" ] || return
-    local tests=(tests/emulated/test_*.cu tests/unit/test_op_*.c)
+    local tests=(tests/emulated/test_*.cu tests/unit/test_op_*.c tests/unit/test_comm_device.c)
     tests=("${tests[@]##*/}")
     tests=("${tests[@]%.*}")
     build emulated programs "${tests[@]/#/$BUILD/emulated/tests/}"
@@ -203,7 +203,7 @@ for part in $parts; do
         ;;
     emulated | emulated-reverse)
         build_emulated
-        mapfile -t found < <(names tests/emulated/test_*.cu tests/unit/test_op_*.c)
+        mapfile -t found < <(names tests/emulated/test_*.cu tests/unit/test_op_*.c tests/unit/test_comm_device.c)
         if [ "$emulated_built" = no ]; then
             echo "no CUDA headers: $part is left out (${#found[@]} programs)"
             found=()

@@ -41,7 +41,8 @@ ls_status worker_device_open(struct worker_device *out, const struct config *con
     ls_status st = LS_OK;
     *out = (struct worker_device){.dtype = OP_F32};
     out->threads = thread_count(config, local_size);
-    LS_TRY(model_device_open(&out->model, asked, out->threads, local_rank));
+    LS_TRY(
+        model_device_open(&out->model, asked, out->threads, local_rank, config->run.deterministic));
     if (config->meta.dtype == CONFIG_BFLOAT16) {
         if (out->model.gpu || op_cpu_has_fast_bf16(out->model.device))
             out->dtype = OP_BF16;

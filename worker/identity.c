@@ -11,10 +11,12 @@
 #include "core/log.h"
 #include "worker/trainer.h"
 
-enum { HOST_BYTES = 64, PROGRAM_LIMIT_BYTES = 1 << 30 };
+enum { HOST_BYTES = 64, DEVICE_BYTES = 16, PROGRAM_LIMIT_BYTES = 1 << 30 };
 
 struct identity { /* exchanged as bytes: all ranks run the same program, or the sizes tell */
-    int64_t size;
+    int64_t size, bucket_bytes;
+    int32_t deterministic, dtype;
+    char device[DEVICE_BYTES];
     struct hash128 program, datasets, parameters;
     uint64_t config;
     char host[HOST_BYTES];
@@ -57,6 +59,10 @@ static ls_status my_identity(struct identity *out, const struct trainer *trainer
     ls_status st = LS_OK;
     memset(out, 0, sizeof *out);
     out->size = trainer->size;
+    out->bucket_bytes = trainer->bucket_bytes;
+    out->deterministic = trainer->config->run.deterministic ? 1 : 0;
+    out->dtype = (int32_t)trainer->device.dtype;
+    (void)snprintf(out->device, sizeof out->device, "%s", trainer->device.model.table->name);
     out->datasets = trainer_dataset_hash(trainer);
     out->parameters = parameter_hash(jepa_parameters(trainer->jepa));
     LS_TRY(trainer_program_hash(&out->program));
@@ -80,6 +86,15 @@ static const char *difference(const struct identity *first, const struct identit
         return "dataset index";
     if (!hash_equal(first->parameters, other->parameters))
         return "parameter table";
+    if (strcmp(first->device, other->device) != 0)
+        return "device (one computes on a GPU, the other on the CPU)";
+    if (first->dtype != other->dtype)
+        return "compute type (one has fast bfloat16 products, the other not: set meta.dtype: "
+               "float32)";
+    if (first->bucket_bytes != other->bucket_bytes)
+        return "lockstep.bucket_mb";
+    if (first->deterministic != other->deterministic)
+        return "lockstep.deterministic";
     return NULL;
 }
 

@@ -69,6 +69,7 @@ static int leave(struct trainer *trainer, ls_status st)
         return 0;
     }
     int code = status_exit_code(st);
+    comm_device_abort(trainer->device_sums);
     if (trainer->agreed) {
         /* The rank with the cause writes its record before anybody ends the job. */
         comm_set_timeout(trainer->group, LEAVE_TIMEOUT_S);

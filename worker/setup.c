@@ -8,7 +8,6 @@
 #include "core/files.h"
 #include "core/log.h"
 #include "core/watchdog.h"
-#include "data/mask.h"
 #include "worker/trainer.h"
 
 enum { MIN_BUCKET_BYTES = 256 << 10, BUCKETS_WANTED = 16, MESSAGE_BYTES = 2048 };
@@ -101,54 +100,68 @@ done:
     return st;
 }
 
+/* How large a bucket is.  Small models get small ones: a single one could not travel while backward
+ * runs. */
+static int64_t bucket_bytes(const struct trainer *trainer)
+{
+    int64_t most = (int64_t)trainer->config->run.bucket_mb << 20;
+    int64_t bytes =
+        jepa_parameters(trainer->jepa)->flat_count * (int64_t)sizeof(float) / BUCKETS_WANTED;
+    if (bytes < MIN_BUCKET_BYTES)
+        bytes = MIN_BUCKET_BYTES;
+    return bytes < most ? bytes : most;
+}
+
 static ls_status open_model(struct trainer *trainer)
 {
     ls_status st = LS_OK;
-    const struct config *config = trainer->config;
-    struct jepa_options options = {
-        .dtype = trainer->device.dtype,
-        .clips = config->data.batch_size,
-        .height = config->data.crop_height,
-        .width = config->data.crop_width,
-        .groups = config->mask_count,
-        .loss_exponent = config->loss_exp,
-        .beta1 = config->optimization.beta1,
-        .beta2 = config->optimization.beta2,
-        .eps = config->optimization.eps,
-        .activation_checkpointing = config->model.use_activation_checkpointing,
-    };
-    for (int i = 0; i < config->data.dataset_count; i++)
-        if (config->data.datasets[i].frames_per_clip > options.frames)
-            options.frames = config->data.datasets[i].frames_per_clip;
-    for (int g = 0; g < config->mask_count; g++)
-        mask_limits(&options.max_context[g], &options.max_predicted[g], &config->masks[g],
-                    mask_grid_of(&config->data, options.frames));
-    LS_TRY(model_shape_of_config(&options.shape, config));
+    struct jepa_options options;
+    LS_TRY(trainer_model_options(&options, trainer));
     LS_TRY(jepa_open(&trainer->jepa, &options, trainer->device.model.table,
                      trainer->device.model.device));
-
-    const struct parameters *parameters = jepa_parameters(trainer->jepa);
-    struct jepa_memory memory = jepa_memory(trainer->jepa);
-    log_info("model name=%s parameters=%" PRId64 " weights_mb=%" PRId64 " gradient_mb=%" PRId64
-             " moments_mb=%" PRId64 " ema_mb=%" PRId64 " activations_mb=%" PRId64
-             " workspace_mb=%" PRId64,
-             config->model.model_name, parameters->true_count, memory.weights >> 20,
-             memory.gradient >> 20, memory.moments >> 20, memory.ema >> 20,
-             memory.activations >> 20, memory.workspace >> 20);
-    /* Small models get small buckets: a single one could not travel while backward runs. */
-    int64_t bytes = parameters->flat_count * (int64_t)sizeof(float) / BUCKETS_WANTED;
-    if (bytes < MIN_BUCKET_BYTES)
-        bytes = MIN_BUCKET_BYTES;
-    if (bytes > (int64_t)config->run.bucket_mb << 20)
-        bytes = (int64_t)config->run.bucket_mb << 20;
-    LS_TRY(comm_buckets_open(&trainer->buckets, trainer->group, jepa_gradient_host(trainer->jepa),
-                             parameters->flat_count, bytes));
+    log_info("model name=%s parameters=%" PRId64, trainer->config->model.model_name,
+             jepa_parameters(trainer->jepa)->true_count);
+    trainer->bucket_bytes = bucket_bytes(trainer);
     LS_TRY(trainer_step_open(trainer));
+    LS_TRY(trainer_saving_open(trainer));
 done:
     return st;
 }
 
-static ls_status open_all(struct trainer *trainer)
+/* The way of gradients from rank to rank; after the ranks have found that they are of one mind.
+ * Collective. */
+static ls_status open_sums(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    bool on_device = trainer->sums_by == TRAINER_SUMS_DEVICE;
+    const struct comm_device_options options = {
+        .rank = trainer->rank,
+        .size = trainer->size,
+        .share = comm_share_by_group,
+        .share_context = trainer->group,
+        .card = trainer->device.model.card,
+        .compute_stream = trainer->device.model.stream,
+        .deterministic = trainer->config->run.deterministic,
+        .timeout_s = trainer->config->run.start_timeout_s,
+    };
+    if (trainer->sums_by == TRAINER_SUMS_NONE)
+        return LS_OK;
+    if (on_device)
+        LS_TRY(comm_device_open(&trainer->device_sums, &options));
+    LS_TRY(comm_buckets_open(&trainer->buckets, trainer->group, trainer->device_sums,
+                             on_device ? jepa_gradient_device(trainer->jepa)
+                                       : jepa_gradient_host(trainer->jepa),
+                             jepa_parameters(trainer->jepa)->flat_count, trainer->bucket_bytes));
+    log_info("gradient_sums by=%s ranks=%d buckets=%" PRId64 " bucket_bytes=%" PRId64
+             " deterministic=%s",
+             on_device ? "nccl" : "mpi", trainer->size, comm_buckets_count(trainer->buckets),
+             trainer->bucket_bytes, !on_device || options.deterministic ? "yes" : "no");
+done:
+    return st;
+}
+
+/* Data and device: what the plan of the rest is made from. */
+static ls_status open_basis(struct trainer *trainer)
 {
     ls_status st = LS_OK;
     LS_TRY(deal_micro_batches(trainer));
@@ -157,8 +170,6 @@ static ls_status open_all(struct trainer *trainer)
                               trainer->options->device_given ? trainer->options->device
                                                              : trainer->config->run.device,
                               comm_local_rank(trainer->group), comm_local_size(trainer->group)));
-    LS_TRY(open_model(trainer));
-    LS_TRY(trainer_saving_open(trainer));
 done:
     return st;
 }
@@ -206,8 +217,13 @@ ls_status trainer_open(struct trainer *trainer, const struct worker_options *opt
     begin_phase(trainer, "load", trainer->config->run.save_timeout_s);
     LS_TRY(trainer_choose_origin(trainer));
     begin_phase(trainer, "start", trainer->config->run.start_timeout_s);
-    LS_TRY(trainer_agree(trainer, open_all(trainer)));
+    LS_TRY(trainer_agree(trainer, open_basis(trainer)));
+    LS_TRY(trainer_choose_sums(trainer));
+    /* No rank takes memory of a card before all that share it have looked at what is free. */
+    LS_TRY(trainer_agree(trainer, trainer_plan_memory(trainer)));
+    LS_TRY(trainer_agree(trainer, open_model(trainer)));
     LS_TRY(trainer_compare_ranks(trainer));
+    LS_TRY(trainer_agree(trainer, open_sums(trainer)));
     begin_phase(trainer, "load", trainer->config->run.save_timeout_s);
     LS_TRY(trainer_resume(trainer));
     begin_phase(trainer, "start", trainer->config->run.start_timeout_s);
@@ -224,6 +240,7 @@ void trainer_close(struct trainer *trainer)
     loader_close(&trainer->loader);
     trainer_step_close(trainer);
     comm_buckets_close(&trainer->buckets);
+    comm_device_close(&trainer->device_sums);
     jepa_close(&trainer->jepa);
     worker_device_close(&trainer->device);
     for (int i = 0; trainer->datasets != NULL && i < trainer->config->data.dataset_count; i++)

@@ -85,7 +85,8 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
 {
     ls_status st = LS_OK;
     LS_TRY(jepa_begin_step(trainer->jepa));
-    comm_buckets_begin(trainer->buckets);
+    if (trainer->buckets != NULL)
+        comm_buckets_begin(trainer->buckets);
     if (work->want_gram)
         LS_TRY(jepa_want_gram(trainer->jepa));
     for (int i = 0; i < trainer->micro_count; i++) {
@@ -93,7 +94,8 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
         bool last = i == trainer->micro_count - 1;
         LS_TRY(feed_take(trainer->feed, &draws, trainer->config->run.step_timeout_s));
         LS_TRY(jepa_staged_micro_batch(trainer->jepa, 1.0 / trainer->config->micro_batches,
-                                       last ? gradient_ready : NULL, trainer));
+                                       last && trainer->buckets != NULL ? gradient_ready : NULL,
+                                       trainer));
         work->vote.draws = hash_add(work->vote.draws, draws);
         LS_TRY(feed_ahead(trainer->feed));
     }
@@ -168,7 +170,8 @@ static ls_status reduce(struct trainer *trainer, struct step_work *work)
     struct comm_request *request = NULL;
     int64_t dim = jepa_parameters(trainer->jepa)->shape.dim;
     double start_s = clock_now_s();
-    LS_TRY(comm_buckets_wait(trainer->buckets));
+    if (trainer->buckets != NULL)
+        LS_TRY(comm_buckets_wait(trainer->buckets));
     work->comm_wait_s += clock_now_s() - start_s;
     LS_TRY(jepa_gradient_norm(trainer->jepa, &work->grad_norm));
     if (work->want_gram) {
@@ -284,6 +287,8 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
     log_step(number);
     watchdog_phase("step", number, trainer->config->run.step_timeout_s + TRAINER_WATCH_S);
     comm_set_timeout(trainer->group, trainer->config->run.step_timeout_s);
+    if (trainer->device_sums != NULL)
+        comm_device_set_timeout(trainer->device_sums, trainer->config->run.step_timeout_s);
     LS_TRY(decide(trainer, &work, compute(trainer, &work)));
     out->stop = work.vote.stop != 0;
     trainer->saving.asked = work.vote.save_asked != 0;

@@ -22,6 +22,9 @@
 #include "worker/options.h"
 #include "worker/saver.h"
 
+/* Where gradients are summed over ranks: nowhere (one rank), in host memory, between GPUs. */
+enum trainer_sums { TRAINER_SUMS_NONE, TRAINER_SUMS_HOST, TRAINER_SUMS_DEVICE };
+
 enum { TRAINER_WATCH_S = 15 }; /* left to collectives that pass their deadline */
 
 /* Checkpoints of this run: the writer, and how the last saves went. */
@@ -50,8 +53,12 @@ struct trainer {
     struct origin *origin; /* where the run goes on from (resume.c) */
     struct worker_device device;
     struct dataset **datasets; /* [config->data.dataset_count] */
+    enum trainer_sums sums_by;
+    int ranks_on_card; /* that compute on this rank's GPU; 0 on the CPU */
     struct jepa *jepa;
-    struct comm_buckets *buckets;
+    struct comm_device *device_sums; /* NULL: none, or host memory */
+    struct comm_buckets *buckets;    /* NULL: one rank */
+    int64_t bucket_bytes;
     struct loader *loader;
     struct feed *feed;
     int micro_first, micro_count; /* this rank's micro-batches of every step */
@@ -89,6 +96,19 @@ ls_status trainer_agree(struct trainer *trainer, ls_status mine) LS_MUST_CHECK;
 /* Fail on every rank, with a line that says who differs, when the ranks are not of one mind: world
  * size, program, config, datasets, parameter table.  Collective.  Errors: LS_USAGE. */
 ls_status trainer_compare_ranks(struct trainer *trainer) LS_MUST_CHECK;
+
+/* Decide, on all ranks alike, where gradients are summed (lockstep.gpu_comm), from the cards of
+ * all. Sets `sums_by` and `ranks_on_card`.  Collective.  Errors: LS_USAGE when NCCL is asked for
+ * and cannot be had. */
+ls_status trainer_choose_sums(struct trainer *trainer) LS_MUST_CHECK;
+
+/* The model as config, device and sums want it.  Local.  Errors: LS_USAGE. */
+ls_status trainer_model_options(struct jepa_options *out,
+                                const struct trainer *trainer) LS_MUST_CHECK;
+
+/* Log what the model will take, and hold it against what is free on the card.  Local; before any
+ * rank that shares the card opens its model.  Errors: LS_DEVICE with what would fit. */
+ls_status trainer_plan_memory(const struct trainer *trainer) LS_MUST_CHECK;
 
 /* Choose what the run goes on from: its newest good checkpoint (`anneal_ckpt` or `read_checkpoint`
  * when it has none), or nothing.  That says which stage runs: sets `config`.  Collective. */

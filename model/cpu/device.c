@@ -108,7 +108,8 @@ ls_status synchronize_cpu(struct op_device *device)
     return LS_OK;
 }
 
-ls_status reserve_cpu(struct op_device *device, const struct op_limits *limits)
+/* Of one thread. */
+static size_t slice_bytes(const struct op_limits *limits)
 {
     size_t need[] = {
         cpu_rows_bytes(limits->columns),
@@ -118,7 +119,17 @@ ls_status reserve_cpu(struct op_device *device, const struct op_limits *limits)
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof need / sizeof *need; i++)
         bytes = need[i] > bytes ? need[i] : bytes;
-    bytes = round_up(bytes, PAGE_BYTES);
+    return round_up(bytes, PAGE_BYTES);
+}
+
+size_t scratch_bytes_cpu(const struct op_device *device, const struct op_limits *limits)
+{
+    return slice_bytes(limits) * (size_t)device->threads;
+}
+
+ls_status reserve_cpu(struct op_device *device, const struct op_limits *limits)
+{
+    size_t bytes = slice_bytes(limits);
     if (bytes <= device->slice_bytes)
         return LS_OK;
     char *grown = aligned_alloc(PAGE_BYTES, bytes * (size_t)device->threads);

@@ -16,6 +16,7 @@ const struct op_table op_table_cpu = {
     .zero = zero_cpu,
     .synchronize = synchronize_cpu,
     .reserve = reserve_cpu,
+    .scratch_bytes = scratch_bytes_cpu,
     .select = select_cpu,
     .event_open = event_open_cpu,
     .event_close = event_close_cpu,

@@ -1,6 +1,7 @@
 /* The CUDA twin of the operators: how to open it.  Its table is op_table_cuda.
  *
- * In a build without CUDA this header's functions do not exist; worker/device.c is the only caller.
+ * In a build without CUDA this header's functions do not exist; model/cuda/gpu.c is the only
+ * caller.
  */
 #ifndef LOCKSTEP_MODEL_CUDA_CUDA_H
 #define LOCKSTEP_MODEL_CUDA_CUDA_H
@@ -23,6 +24,12 @@ void op_cuda_close(struct op_device **device);
 
 /* "NVIDIA H100 80GB HBM3, sm_90, CUDA 13.0, attention=plain": valid as long as the device. */
 const char *op_cuda_facts(const struct op_device *device);
+
+/* The card's UUID, 16 bytes.  Local. */
+void op_cuda_id(const struct op_device *device, unsigned char *out);
+
+/* The compute stream, a cudaStream_t: lives as long as the device. */
+void *op_cuda_stream(const struct op_device *device);
 
 /* Free and total memory of the card in bytes.  Local. */
 ls_status op_cuda_memory(struct op_device *device, size_t *free_bytes,

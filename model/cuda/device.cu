@@ -41,6 +41,7 @@ static ls_status describe(struct op_device *device)
     int version = 0;
     CUDA_TRY(cudaGetDeviceProperties(&properties, device->index));
     CUDA_TRY(cudaRuntimeGetVersion(&version));
+    memcpy(device->id, properties.uuid.bytes, sizeof device->id);
     (void)snprintf(device->facts, sizeof device->facts,
                    "card=\"%s\" sm=%d%d cuda=%d.%d cudnn=%zu deterministic=%s", properties.name,
                    properties.major, properties.minor, version / 1000, version % 1000 / 10,
@@ -104,6 +105,16 @@ void op_cuda_close(struct op_device **pointer)
 const char *op_cuda_facts(const struct op_device *device)
 {
     return device->facts;
+}
+
+void op_cuda_id(const struct op_device *device, unsigned char *out)
+{
+    memcpy(out, device->id, sizeof device->id);
+}
+
+void *op_cuda_stream(const struct op_device *device)
+{
+    return device->stream;
 }
 
 ls_status op_cuda_memory(struct op_device *device, size_t *free_bytes, size_t *total_bytes)
@@ -213,16 +224,21 @@ ls_status cuda_scratch(struct op_device *device, float **out_dev, size_t bytes)
 
 /* Scratch is the largest of: what plain and fused attention need, partial column sums, statistics.
  */
-ls_status reserve_cuda(struct op_device *device, const struct op_limits *limits)
+size_t scratch_bytes_cuda(const struct op_device *device, const struct op_limits *limits)
 {
-    ls_status st = LS_OK;
     size_t rows = (size_t)limits->rows;
     size_t plain = attention_plain_bytes(limits);
     size_t fused = attention_fused_bytes(device, limits);
     size_t attention = plain > fused ? plain : fused;
     size_t sums =
         3 * (size_t)SUM_BLOCKS * (size_t)limits->columns * sizeof(double) + rows * sizeof(double);
-    size_t bytes = (attention > sums ? attention : sums) + 4096;
+    return (attention > sums ? attention : sums) + 4096;
+}
+
+ls_status reserve_cuda(struct op_device *device, const struct op_limits *limits)
+{
+    ls_status st = LS_OK;
+    size_t bytes = scratch_bytes_cuda(device, limits);
     if (bytes <= device->scratch_bytes)
         return LS_OK;
     CUDA_TRY(cudaStreamSynchronize(device->stream));

@@ -5,11 +5,13 @@
 
 #include "model/cuda/cuda.h"
 
-static ls_status open_card(struct model_device *out, int index)
+static ls_status open_card(struct model_device *out, int index, bool deterministic)
 {
     ls_status st = LS_OK;
-    LS_TRY(op_cuda_open(&out->device, index, true));
+    LS_TRY(op_cuda_open(&out->device, index, deterministic));
     out->table = &op_table_cuda;
+    out->stream = op_cuda_stream(out->device);
+    op_cuda_id(out->device, out->card_id);
     (void)snprintf(out->facts, sizeof out->facts, "device=%s %s", LOCKSTEP_GPU,
                    op_cuda_facts(out->device));
 done:
@@ -21,5 +23,14 @@ static void close_card(struct model_device *device)
     op_cuda_close(&device->device);
 }
 
-const struct gpu_build gpu_build = {
-    .name = LOCKSTEP_GPU, .count = op_cuda_count, .open = open_card, .close = close_card};
+static ls_status card_memory(const struct model_device *device, size_t *free_bytes,
+                             size_t *total_bytes)
+{
+    return op_cuda_memory(device->device, free_bytes, total_bytes);
+}
+
+const struct gpu_build gpu_build = {.name = LOCKSTEP_GPU,
+                                    .count = op_cuda_count,
+                                    .open = open_card,
+                                    .close = close_card,
+                                    .memory = card_memory};

@@ -15,6 +15,7 @@ struct fused;
 
 struct op_device {
     int index;
+    unsigned char id[16]; /* UUID */
     bool deterministic;
     cudaStream_t streams[OP_QUEUE_COUNT];
     cudaStream_t stream; /* the selected one of them */

@@ -18,6 +18,7 @@ ls_status copy_cuda(struct op_device *device, void *to_dev, const void *from_dev
 ls_status zero_cuda(struct op_device *device, void *memory_dev, size_t bytes);
 ls_status synchronize_cuda(struct op_device *device);
 ls_status reserve_cuda(struct op_device *device, const struct op_limits *limits);
+size_t scratch_bytes_cuda(const struct op_device *device, const struct op_limits *limits);
 ls_status select_cuda(struct op_device *device, enum op_queue queue);
 ls_status event_open_cuda(struct op_device *device, struct op_event **out);
 void event_close_cuda(struct op_device *device, struct op_event *event);

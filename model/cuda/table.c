@@ -17,6 +17,7 @@ const struct op_table op_table_cuda = {
     .zero = zero_cuda,
     .synchronize = synchronize_cuda,
     .reserve = reserve_cuda,
+    .scratch_bytes = scratch_bytes_cuda,
     .select = select_cuda,
     .event_open = event_open_cuda,
     .event_close = event_close_cuda,

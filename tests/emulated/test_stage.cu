@@ -22,7 +22,7 @@ static struct model_device card;
 
 static int open_card(void **)
 {
-    return model_device_open(&card, CONFIG_DEVICE_EMULATED, 1, 0) == LS_OK ? 0 : -1;
+    return model_device_open(&card, CONFIG_DEVICE_EMULATED, 1, 0, true) == LS_OK ? 0 : -1;
 }
 
 static int close_card(void **)

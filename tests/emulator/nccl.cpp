@@ -1,8 +1,14 @@
-/* Stand-in for NCCL: ranks of one machine meet in files under /dev/shm.
+/* Stand-in for NCCL: ranks of one machine meet in files, in a folder under EMULATOR_NCCL_FOLDER
+ * (/dev/shm), which stays when ranks abort: others may not have seen yet why.
  *
- * A collective writes this rank's contribution with a header (number, operation, type, count),
- * waits for the others' and adds in rank order.  A header that differs is a mismatched collective:
- * reported, and an asynchronous error of the communicator, as hanging would be on a real card. */
+ * A collective writes this rank's contribution with a header (number, kind, operation, type,
+ * count), is ready when all the others have written theirs, and then adds in rank order.  A header
+ * that differs is a mismatched collective: reported, and an asynchronous error of the communicator,
+ * where real cards would hang or compute nonsense.  A rank that does not come leaves the others
+ * unready, as it would on real cards.
+ *
+ * EMULATOR_NCCL_FAULT=RANK:NUMBER:WHAT makes that rank enter its collective of that number wrongly:
+ * with one element less (count), as a maximum (operation), or not at all (skip). */
 #include "tests/emulator/device.h"
 #include "tests/emulator/runtime.h"
 
@@ -11,7 +17,6 @@
 #include <cstdlib>
 #include <string>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <vector>
 
@@ -20,18 +25,27 @@
 namespace
 {
 
+enum kind { kind_join, kind_sum, kind_farewell };
+
 struct header {
-    uint64_t sequence, count;
-    int operation, type;
+    uint64_t number, count;
+    int kind, operation, type;
 };
 
-constexpr double wait_limit_s = 60.0;
+struct fault {
+    int rank = -1;
+    unsigned long long number = 0;
+    char what[16] = "";
+};
 
-double now_s()
+fault wanted_fault()
 {
-    timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+    fault wanted;
+    const char *text = std::getenv("EMULATOR_NCCL_FAULT");
+    if (text != nullptr &&
+        std::sscanf(text, "%d:%llu:%15s", &wanted.rank, &wanted.number, wanted.what) != 3)
+        wanted.rank = -1;
+    return wanted;
 }
 
 } // namespace
@@ -39,21 +53,23 @@ double now_s()
 struct ncclComm {
     std::string folder;
     int rank, size;
-    uint64_t sequence;
+    uint64_t number; /* of the next collective: joining was number 0 */
+    bool joined, leaving;
     std::atomic<int> error;
 };
 
 namespace
 {
 
-std::string file_of(const ncclComm *comm, uint64_t sequence, int rank)
+std::string file_of(const ncclComm *comm, uint64_t number, int rank)
 {
-    return comm->folder + "/" + std::to_string(sequence) + "-" + std::to_string(rank);
+    return comm->folder + "/" + std::to_string(number) + "-" + std::to_string(rank);
 }
 
 /* Appears whole, by a rename. */
-void publish(const std::string &path, const header &head, const void *data, size_t bytes)
+void publish(const ncclComm *comm, const header &head, const void *data, size_t bytes)
 {
+    std::string path = file_of(comm, head.number, comm->rank);
     std::string beside = path + ".part";
     FILE *file = std::fopen(beside.c_str(), "wb");
     bool good = file != nullptr && std::fwrite(&head, sizeof head, 1, file) == 1 &&
@@ -64,56 +80,80 @@ void publish(const std::string &path, const header &head, const void *data, size
         std::fprintf(stderr, "emulator: NCCL cannot write %s\n", path.c_str());
 }
 
-bool fetch(ncclComm *comm, uint64_t sequence, int rank, header *head, void *data, size_t bytes)
+/* Whether every rank has published its part of collective `number`. */
+bool all_came(const ncclComm *comm, uint64_t number)
 {
-    std::string path = file_of(comm, sequence, rank);
-    double until = now_s() + wait_limit_s;
-    FILE *file = nullptr;
-    while ((file = std::fopen(path.c_str(), "rb")) == nullptr && now_s() < until &&
-           comm->error == ncclSuccess)
-        usleep(200);
+    for (int r = 0; r < comm->size; r++)
+        if (access(file_of(comm, number, r).c_str(), F_OK) != 0)
+            return false;
+    return true;
+}
+
+bool fetch(const ncclComm *comm, uint64_t number, int rank, header *head, void *data, size_t bytes)
+{
+    FILE *file = std::fopen(file_of(comm, number, rank).c_str(), "rb");
     bool good = file != nullptr && std::fread(head, sizeof *head, 1, file) == 1;
     if (good && bytes > 0)
-        (void)!std::fread(data, bytes, 1, file);
+        (void)!std::fread(data, bytes, 1, file); /* shorter when the counts differ */
     if (file != nullptr)
         std::fclose(file);
     return good;
 }
 
-/* All ranks have read collective `sequence` once they published the next one. */
-void forget(const ncclComm *comm, uint64_t sequence)
+/* All ranks have read collective `number` once all have published the next but one. */
+void forget(const ncclComm *comm, uint64_t number)
 {
-    (void)unlink(file_of(comm, sequence, comm->rank).c_str());
+    (void)unlink(file_of(comm, number, comm->rank).c_str());
 }
 
-void sum(ncclComm *comm, uint64_t sequence, const float *from, float *to, size_t count)
+const char *name_of(const header &head)
 {
-    header mine{sequence, count, ncclSum, ncclFloat32};
-    publish(file_of(comm, sequence, comm->rank), mine, from, count * sizeof(float));
-    std::vector<float> total(count, 0.0F);
-    std::vector<float> part(count);
+    return head.kind == kind_join       ? "join"
+           : head.kind == kind_farewell ? "farewell"
+           : head.operation == ncclSum  ? "sum"
+                                        : "other reduction";
+}
+
+bool matches(ncclComm *comm, const header &mine, const header &theirs, int rank)
+{
+    if (std::memcmp(&mine, &theirs, sizeof mine) == 0)
+        return true;
+    std::fprintf(
+        stderr,
+        "emulator: mismatched collective %llu: rank %d has a %s of %llu elements, rank %d a "
+        "%s of %llu\n",
+        static_cast<unsigned long long>(mine.number), comm->rank, name_of(mine),
+        static_cast<unsigned long long>(mine.count), rank, name_of(theirs),
+        static_cast<unsigned long long>(theirs.count));
+    comm->error = ncclInvalidUsage;
+    return false;
+}
+
+/* Every rank is there, or the communicator is of no more use. */
+void sum(ncclComm *comm, const header &mine, float *to)
+{
+    if (comm->error != ncclSuccess)
+        return;
+    std::vector<float> total(mine.count, 0.0F);
+    std::vector<float> part(mine.count);
     for (int r = 0; r < comm->size; r++) {
         header theirs{};
-        if (!fetch(comm, sequence, r, &theirs, part.data(), count * sizeof(float))) {
+        if (!fetch(comm, mine.number, r, &theirs, part.data(), mine.count * sizeof(float))) {
             comm->error = ncclRemoteError;
             return;
         }
-        if (std::memcmp(&mine, &theirs, sizeof mine) != 0) {
-            std::fprintf(stderr,
-                         "emulator: mismatched collective %llu: rank %d has %llu elements, rank %d "
-                         "%llu\n",
-                         static_cast<unsigned long long>(sequence), comm->rank,
-                         static_cast<unsigned long long>(count), r,
-                         static_cast<unsigned long long>(theirs.count));
-            comm->error = ncclInvalidUsage;
+        if (!matches(comm, mine, theirs, r))
             return;
-        }
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < mine.count; i++)
             total[i] = r == 0 ? part[i] : total[i] + part[i];
     }
-    std::memcpy(to, total.data(), count * sizeof(float));
-    if (sequence > 1)
-        forget(comm, sequence - 2);
+    if (mine.operation != ncclSum || mine.type != ncclFloat32) {
+        comm->error = ncclInvalidArgument;
+        return;
+    }
+    std::memcpy(to, total.data(), mine.count * sizeof(float));
+    if (mine.number > 1)
+        forget(comm, mine.number - 2);
 }
 
 } // namespace
@@ -122,73 +162,100 @@ extern "C" {
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
 {
+    const char *folder = std::getenv("EMULATOR_NCCL_FOLDER");
     std::memset(id, 0, sizeof *id);
-    std::snprintf(id->internal, sizeof id->internal, "/dev/shm/lockstep-nccl-XXXXXX");
+    int length = std::snprintf(id->internal, sizeof id->internal, "%s/lockstep-nccl-XXXXXX",
+                               folder != nullptr ? folder : "/dev/shm");
+    if (length >= static_cast<int>(sizeof id->internal))
+        return ncclInvalidArgument;
     return mkdtemp(id->internal) != nullptr ? ncclSuccess : ncclSystemError;
 }
 
 ncclResult_t ncclCommInitRankConfig(ncclComm_t *out, int size, ncclUniqueId id, int rank,
                                     ncclConfig_t *)
 {
-    *out = new ncclComm{id.internal, rank, size, 0, {ncclSuccess}};
+    *out = new ncclComm{id.internal, rank, size, 1, false, false, {ncclSuccess}};
+    header hello{};
+    hello.kind = kind_join;
+    publish(*out, hello, nullptr, 0);
     return ncclInProgress;
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *out)
 {
-    *out = static_cast<ncclResult_t>(comm->error.load());
+    comm->joined = comm->joined || all_came(comm, 0);
+    bool busy = !comm->joined || (comm->leaving && !all_came(comm, comm->number - 1));
+    int error = comm->error.load();
+    *out = error != ncclSuccess ? static_cast<ncclResult_t>(error)
+           : busy               ? ncclInProgress
+                                : ncclSuccess;
     return ncclSuccess;
 }
 
 ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataType_t type,
                            ncclRedOp_t operation, ncclComm_t comm, cudaStream_t stream)
 {
-    if (type != ncclFloat32 || operation != ncclSum)
-        return ncclInvalidArgument;
-    uint64_t sequence = comm->sequence++;
+    static const fault wanted = wanted_fault();
+    header mine{};
+    mine.number = comm->number;
+    mine.count = count;
+    mine.kind = kind_sum;
+    mine.operation = operation;
+    mine.type = type;
+    if (wanted.rank == comm->rank && wanted.number == mine.number) {
+        if (std::strcmp(wanted.what, "skip") == 0)
+            return ncclInProgress;
+        if (std::strcmp(wanted.what, "operation") == 0)
+            mine.operation = ncclMax;
+        else
+            mine.count--;
+    }
+    comm->number++;
     emulator_enqueue(stream, [=]() {
-        sum(comm, sequence, static_cast<const float *>(from), static_cast<float *>(to), count);
+        if (comm->error == ncclSuccess)
+            publish(comm, mine, from, mine.count * sizeof(float));
     });
+    emulator_enqueue_when(
+        stream, [=]() { return comm->error != ncclSuccess || all_came(comm, mine.number); },
+        [=]() { sum(comm, mine, static_cast<float *>(to)); });
     return ncclInProgress;
 }
 
-static ncclResult_t leave(ncclComm_t comm)
+/* A collective too: a rank that still expects sums finds the farewell in their place. */
+ncclResult_t ncclCommFinalize(ncclComm_t comm)
 {
-    for (uint64_t s = comm->sequence < 2 ? 0 : comm->sequence - 2; s < comm->sequence; s++)
-        if (comm->size == 1 || comm->error != ncclSuccess)
-            forget(comm, s);
+    header farewell{};
+    farewell.number = comm->number++;
+    farewell.kind = kind_farewell;
+    publish(comm, farewell, nullptr, 0);
+    comm->leaving = true;
+    return ncclInProgress;
+}
+
+ncclResult_t ncclCommDestroy(ncclComm_t comm)
+{
+    /* Who came here has seen all farewells, so that only those may still be looked for by others:
+     * they go with the last to leave. */
+    uint64_t farewell = comm->number - 1;
+    for (uint64_t n = farewell < 2 ? 0 : farewell - 2; n < farewell; n++)
+        forget(comm, n);
+    header gone{};
+    gone.number = farewell + 1;
+    publish(comm, gone, nullptr, 0);
+    if (all_came(comm, farewell + 1))
+        for (int r = 0; r < comm->size; r++)
+            for (uint64_t n = farewell; n <= farewell + 1; n++)
+                (void)unlink(file_of(comm, n, r).c_str());
     (void)rmdir(comm->folder.c_str()); /* the last to leave succeeds */
     delete comm;
     return ncclSuccess;
 }
 
-ncclResult_t ncclCommDestroy(ncclComm_t comm)
-{
-    /* Everybody has read everything once all have published a farewell. */
-    uint64_t farewell = comm->sequence++;
-    publish(file_of(comm, farewell, comm->rank), {farewell, 0, 0, 0}, nullptr, 0);
-    header theirs{};
-    for (int r = 0; r < comm->size; r++)
-        (void)fetch(comm, farewell, r, &theirs, nullptr, 0);
-    for (uint64_t s = farewell < 2 ? 0 : farewell - 2; s < farewell; s++)
-        forget(comm, s);
-    /* The farewells themselves go with rank 0, last. */
-    publish(file_of(comm, farewell + 1, comm->rank), {farewell + 1, 0, 0, 0}, nullptr, 0);
-    for (int r = 0; comm->rank == 0 && r < comm->size; r++)
-        (void)fetch(comm, farewell + 1, r, &theirs, nullptr, 0);
-    for (int r = 0; comm->rank == 0 && r < comm->size; r++)
-        for (uint64_t s = farewell; s <= farewell + 1; s++)
-            (void)unlink(file_of(comm, s, r).c_str());
-    if (comm->rank == 0)
-        (void)rmdir(comm->folder.c_str());
-    delete comm;
-    return ncclSuccess;
-}
-
+/* The communicator's memory stays: what is queued on streams still looks at it. */
 ncclResult_t ncclCommAbort(ncclComm_t comm)
 {
     comm->error = ncclSystemError;
-    return leave(comm);
+    return ncclSuccess;
 }
 
 const char *ncclGetErrorString(ncclResult_t result)

@@ -2,18 +2,20 @@
  *
  * Device memory is host memory from malloc, of the exact size, so that AddressSanitizer sees every
  * store outside it, and filled with 0xFF: an unwritten float is a NaN and an unwritten index is -1.
- * One emulated card, one host thread at a time. */
+ * One host thread at a time. */
 #include "tests/emulator/runtime.h"
 #include "tests/emulator/device.h"
 #include "tests/emulator/fibers.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <time.h>
+#include <unistd.h>
 #include <vector>
 
 struct CUevent_st {
@@ -26,6 +28,7 @@ struct item {
     std::function<void()> work;
     CUevent_st *event; /* that `work` completes, or null */
     uint64_t record;
+    std::function<bool()> ready; /* null: always */
 };
 
 struct CUgraph_st {
@@ -52,6 +55,7 @@ std::vector<CUstream_st *> streams;
 std::map<char *, size_t> device_memory, pinned_memory;
 emulator_counters counters;
 cudaError_t last_error = cudaSuccess;
+int current_card;
 
 cudaError_t fail(cudaError_t error)
 {
@@ -73,17 +77,27 @@ CUstream_st *resolve(cudaStream_t stream)
                : stream;
 }
 
-void run_front(CUstream_st *stream)
+/* False when the front waits for another process. */
+bool run_front(CUstream_st *stream)
 {
+    if (stream->queue.front().ready && !stream->queue.front().ready())
+        return false;
     item next = std::move(stream->queue.front());
     stream->queue.pop_front();
     next.work();
+    return true;
+}
+
+void run_front_waiting(CUstream_st *stream)
+{
+    while (!run_front(stream))
+        usleep(200);
 }
 
 void drain(CUstream_st *stream)
 {
     while (!stream->queue.empty())
-        run_front(stream);
+        run_front_waiting(stream);
 }
 
 void drain_all()
@@ -93,8 +107,9 @@ void drain_all()
         drain(stream);
 }
 
-/* Run the stream that holds a record of an event up to that record, and no other. */
-void reach(CUevent_st *event, uint64_t record)
+/* Run the stream that holds a record of an event up to that record, and no other.  Who only polls
+ * gets as far as it goes without waiting. */
+void reach(CUevent_st *event, uint64_t record, bool wait = true)
 {
     std::vector<CUstream_st *> all(streams);
     all.push_back(&default_stream);
@@ -102,8 +117,12 @@ void reach(CUevent_st *event, uint64_t record)
         bool holds = false;
         for (const item &queued : stream->queue)
             holds = holds || (queued.event == event && queued.record == record);
-        while (holds && event->completed < record)
-            run_front(stream);
+        while (holds && event->completed < record) {
+            if (wait)
+                run_front_waiting(stream);
+            else if (!run_front(stream))
+                return;
+        }
     }
 }
 
@@ -146,7 +165,14 @@ void copy(void *to, const void *from, size_t bytes)
 void emulator_enqueue(cudaStream_t stream, std::function<void()> work)
 {
     guard hold(big_lock);
-    enqueue(resolve(stream), {std::move(work), nullptr, 0});
+    enqueue(resolve(stream), {std::move(work), nullptr, 0, nullptr});
+}
+
+void emulator_enqueue_when(cudaStream_t stream, std::function<bool()> ready,
+                           std::function<void()> work)
+{
+    guard hold(big_lock);
+    enqueue(resolve(stream), {std::move(work), nullptr, 0, std::move(ready)});
 }
 
 void emulator_launch(const char *name, dim3 grid, dim3 block, size_t shared_bytes,
@@ -160,6 +186,12 @@ void emulator_launch(const char *name, dim3 grid, dim3 block, size_t shared_byte
 emulator_counters emulator_count()
 {
     return counters;
+}
+
+int emulator_cards()
+{
+    const char *text = std::getenv("EMULATOR_CARDS");
+    return text != nullptr ? std::atoi(text) : 1;
 }
 
 size_t emulator_memory_bytes()
@@ -370,7 +402,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
                     event->completed = record;
                     event->time_ms = now_ms();
                 },
-                event, record});
+                event, record, nullptr});
     return cudaSuccess;
 }
 
@@ -380,7 +412,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     CUstream_st *s = resolve(stream);
     uint64_t record = event->recorded;
     if (!s->capture && record > event->completed)
-        enqueue(s, {[=]() { reach(event, record); }, nullptr, 0});
+        enqueue(s, {[=]() { reach(event, record); }, nullptr, 0, nullptr});
     return cudaSuccess;
 }
 
@@ -396,7 +428,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
     guard hold(big_lock);
     if (event->completed >= event->recorded)
         return cudaSuccess;
-    reach(event, event->recorded);
+    reach(event, event->recorded, false);
     return cudaErrorNotReady;
 }
 
@@ -451,25 +483,29 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 
 cudaError_t cudaGetDeviceCount(int *out)
 {
-    *out = 1;
+    *out = emulator_cards();
     return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    return device == 0 ? cudaSuccess : fail(cudaErrorInvalidDevice);
+    if (device < 0 || device >= emulator_cards())
+        return fail(cudaErrorInvalidDevice);
+    current_card = device;
+    return cudaSuccess;
 }
 
 cudaError_t cudaGetDevice(int *out)
 {
-    *out = 0;
+    *out = current_card;
     return cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp *out, int)
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *out, int device)
 {
     std::memset(out, 0, sizeof *out);
     std::strcpy(out->name, "emulated");
+    std::snprintf(out->uuid.bytes, sizeof out->uuid.bytes, "emulated-%d", device);
     out->totalGlobalMem = emulator_memory_bytes();
     out->major = 9;
     out->multiProcessorCount = 4; /* few blocks: persistent grids must still cover their work */

@@ -16,6 +16,11 @@
 /* Queue a piece of work on a stream (null: the default stream).  Stand-ins for libraries use it. */
 void emulator_enqueue(cudaStream_t stream, std::function<void()> work);
 
+/* The same for work that depends on other processes: it runs once `ready` says so.  Who polls sees
+ * that it is not done; who waits, waits. */
+void emulator_enqueue_when(cudaStream_t stream, std::function<bool()> ready,
+                           std::function<void()> work);
+
 /* What the emulator has seen since the start; tests read it. */
 struct emulator_counters {
     int64_t launches, copies, allocations, live_allocations;
@@ -24,6 +29,10 @@ struct emulator_counters {
     int64_t live_bytes, peak_bytes;
 };
 emulator_counters emulator_count();
+
+/* Cards that the process sees (environment EMULATOR_CARDS, default 1).  They differ in name only: a
+ * process that uses one of them has it to itself. */
+int emulator_cards();
 
 /* Device memory the emulated card has; allocations beyond it fail (environment EMULATOR_MEMORY_MB,
  * default 8192). */

@@ -133,7 +133,7 @@ static ls_status check_files(int *missed, const struct arguments *arguments)
 {
     ls_status st = LS_OK;
     struct model_device device = {0};
-    LS_TRY(model_device_open(&device, arguments->device, arguments->threads, 0));
+    LS_TRY(model_device_open(&device, arguments->device, arguments->threads, 0, true));
     for (int i = 0; i < arguments->file_count; i++) {
         struct golden_report report = {.out = arguments->quiet ? NULL : stdout};
         LS_TRY(check_file(&report, arguments, &device, arguments->files[i]));

@@ -21,7 +21,7 @@ static ls_status open_device(struct op_test *test, int threads)
     ls_status st = LS_OK;
     enum config_device wanted;
     LS_TRY(test_device_wanted(&wanted));
-    LS_TRY(model_device_open(&test->opened, wanted, threads, 0));
+    LS_TRY(model_device_open(&test->opened, wanted, threads, 0, true));
     test->table = test->opened.table;
     test->device = test->opened.device;
 done:

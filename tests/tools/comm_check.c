@@ -172,7 +172,7 @@ static ls_status check_buckets(struct comm_group *group)
     struct hash128 first;
     int pieces = (COUNT + PIECE - 1) / PIECE;
     LS_TRY(core_alloc(&data, COUNT));
-    LS_TRY(comm_buckets_open(&buckets, group, data, COUNT, 28004));
+    LS_TRY(comm_buckets_open(&buckets, group, NULL, data, COUNT, 28004));
     for (int repeat = 0; repeat < REPEATS; repeat++) {
         fill(data, COUNT, comm_rank(group));
         comm_buckets_begin(buckets);

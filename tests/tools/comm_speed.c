@@ -123,7 +123,7 @@ static ls_status measure_hidden(struct comm_group *group, double mib, double com
     double alone[STEPS];
     double waited[STEPS];
     LS_TRY(core_alloc(&data, count));
-    LS_TRY(comm_buckets_open(&buckets, group, data, count, count / 4));
+    LS_TRY(comm_buckets_open(&buckets, group, NULL, data, count, count / 4));
     LS_TRY(all_reduce(group, data, count, &alone[0])); /* connections are made */
     for (int i = 0; i < STEPS; i++)
         LS_TRY(all_reduce(group, data, count, &alone[i]));

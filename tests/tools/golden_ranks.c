@@ -51,7 +51,7 @@ int main(int argc, char **argv)
     LS_TRY(test_device_wanted(&wanted));
     LS_TRY(comm_open(&group, &(struct comm_options){.timeout_s = 60}));
     log_open(comm_rank(group), LOG_LEVEL_WARN);
-    LS_TRY(model_device_open(&device, wanted, 1, comm_local_rank(group)));
+    LS_TRY(model_device_open(&device, wanted, 1, comm_local_rank(group), true));
     for (int i = 1; i < argc; i++) {
         struct golden_report report = {0};
         struct golden_run run = {.table = device.table,

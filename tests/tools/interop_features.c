@@ -108,7 +108,7 @@ static ls_status run(const char *checkpoint_path, const char *clip_path, const c
     LS_TRY(checkpoint_open(&checkpoint, checkpoint_path));
     LS_TRY(config_open_text(&config, checkpoint_info(checkpoint)->config_yaml, checkpoint_path));
     LS_TRY(open_clip(&clip, clip_path, config, mask_token));
-    LS_TRY(model_device_open(&device, CONFIG_DEVICE_CPU, 2, 0));
+    LS_TRY(model_device_open(&device, CONFIG_DEVICE_CPU, 2, 0, true));
     struct jepa_options options = {.dtype = OP_F32,
                                    .clips = 1,
                                    .frames = clip.batch.frames,

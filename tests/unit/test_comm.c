@@ -102,7 +102,7 @@ static void buckets_take_ranges_in_any_order(void **state)
     for (int i = 0; i < 100; i++)
         gradient[i] = (float)i;
     struct comm_buckets *buckets = NULL;
-    assert_int_equal(comm_buckets_open(&buckets, group, gradient, 100, 132), LS_OK);
+    assert_int_equal(comm_buckets_open(&buckets, group, NULL, gradient, 100, 132), LS_OK);
     for (int step = 0; step < 2; step++) {
         comm_buckets_begin(buckets);
         assert_int_equal(comm_buckets_ready(buckets, 10, 80), LS_OK);
@@ -121,9 +121,9 @@ static void buckets_name_a_range_that_is_missing_or_reported_twice(void **state)
     (void)state;
     float gradient[100] = {0};
     struct comm_buckets *buckets = NULL;
-    assert_int_equal(comm_buckets_open(&buckets, group, gradient, 100, 1), LS_USAGE);
-    assert_int_equal(comm_buckets_open(&buckets, group, gradient, 0, 400), LS_USAGE);
-    assert_int_equal(comm_buckets_open(&buckets, group, gradient, 100, 40), LS_OK);
+    assert_int_equal(comm_buckets_open(&buckets, group, NULL, gradient, 100, 1), LS_USAGE);
+    assert_int_equal(comm_buckets_open(&buckets, group, NULL, gradient, 0, 400), LS_USAGE);
+    assert_int_equal(comm_buckets_open(&buckets, group, NULL, gradient, 100, 40), LS_OK);
     comm_buckets_begin(buckets);
     assert_int_equal(comm_buckets_ready(buckets, 50, 50), LS_OK);
     assert_int_equal(comm_buckets_ready(buckets, 90, 11), LS_USAGE);

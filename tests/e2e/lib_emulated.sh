@@ -1,0 +1,51 @@
+# Shell helpers of the tests on the emulated card; sourced after lib.sh.
+# shellcheck shell=bash disable=SC2154
+lockstep=$BUILD/lockstep
+emulated=$BUILD/emulated
+
+# need_emulated: the emulated worker (tests/run.sh builds it), and a small dataset.
+need_emulated() {
+    local program
+    for program in "$lockstep" "$BUILD/tools/motion_videos"; do need_program "$program"; done
+    [ -e "${CUDA_HOME:-/usr/local/cuda}/include/cublasLt.h" ] || skip "no CUDA headers"
+    need_program "$emulated/lockstep-worker"
+    export EMULATOR_NCCL_FOLDER=$WORK
+    "$BUILD/tools/motion_videos" -o "$WORK/videos" --count 8 >"$WORK/log" 2>&1 || fail "no videos: $(tail -1 "$WORK/log")"
+    "$lockstep" pack "$WORK/videos" -o "$WORK/dataset" >"$WORK/log" 2>&1 || fail "no dataset: $(tail -1 "$WORK/log")"
+}
+
+# train RUN DEVICE [OPTION...]: 4 steps of a tiny model on two ranks; what it printed is in RUN.log.
+train() {
+    local run=$1 device=$2 code=0
+    shift 2
+    LOCKSTEP_WORKER=$(realpath "$emulated/lockstep-worker") timeout -k 5 200 "$lockstep" train configs/demo.yaml -n 2 \
+        --device "$device" --set "folder=$WORK/$run" --set "data.datasets=[$WORK/dataset]" --set tasks_per_node=2 \
+        --set data.batch_size=1 --set data.crop_size=32 --set model.embed_dim=32 --set model.num_heads=2 --set model.depth=2 \
+        --set model.pred_embed_dim=32 --set model.pred_num_heads=2 --set model.pred_depth=1 --set lockstep.threads=1 \
+        --set optimization.steps=4 --set optimization.warmup_steps=2 --set meta.save_freq_steps=100 "$@" \
+        >>"$WORK/$run.log" 2>&1 || code=$?
+    return "$code"
+}
+
+# ends RUN CODE OPTION...: a run on emulated cards that ends with CODE.
+ends() {
+    local run=$1 wanted=$2 code=0
+    shift 2
+    train "$run" emulated "$@" || code=$?
+    [ "$code" = "$wanted" ] || fail "$run: exit code $code, not $wanted: $(tail -1 "$WORK/$run.log")"
+}
+digest() { "$lockstep" inspect "$WORK/$1/checkpoints/latest" --json | sed 's/.*"digest":"\([0-9a-f]*\)".*/\1/'; }
+
+# same_losses RUN RUN: the same draws, losses within 1e-6 in the first step, 1e-5 after.
+same_losses() {
+    /usr/bin/python3 - "$WORK" "$@" >"$WORK/log" 2>&1 <<'X' || fail "$1 and $2: $(tail -1 "$WORK/log")"
+import json, sys
+folder, first, second = sys.argv[1:]
+a_lines, b_lines = ([json.loads(l) for l in open(f"{folder}/{run}/metrics.jsonl")] for run in (first, second))
+assert len(a_lines) == len(b_lines) == 4, (len(a_lines), len(b_lines))
+for a, b in zip(a_lines, b_lines):
+    off = abs(a["loss"] - b["loss"]) / a["loss"]
+    assert a["draw_hash"] == b["draw_hash"], f"step {a['step']}: other draws"
+    assert off <= (1e-6 if a["step"] == 1 else 1e-5), f"step {a['step']}: losses differ by {off:.2g}"
+X
+}

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/lib_faults.sh"
 LOGS=${LOGS:-$BUILD}
 TABLE=$LOGS/faults.md
-ALL="rank_killed rank_segfault exit_in_save damaged_checkpoint full_disk mpirun_killed launcher_killed cable_cut
+ALL="rank_killed rank_segfault rank_stopped exit_in_save damaged_checkpoint full_disk mpirun_killed launcher_killed cable_cut
     node_crash batch_node_crash requeue preempted time_limit slurmd_killed slurmctld_restarted"
 
 # Steps that were done twice: the last one that was finished before the next start (the metrics know it when the fault
@@ -17,7 +17,7 @@ ALL="rank_killed rank_segfault exit_in_save damaged_checkpoint full_disk mpirun_
 repeated() {
     cat_logs | awk -v last="$STEP_BEFORE" '/^step / { split($2, a, "/"); if (a[1] + 0 > last) last = a[1] + 0 }
         NR >= from_line && / rank=0 resume / && match($0, /finished_steps=[0-9]+/) {
-            print last - substr($0, RSTART + 15, RLENGTH - 15); found = 1; exit }
+            again = last - substr($0, RSTART + 15, RLENGTH - 15); print (again > 0 ? again : 0); found = 1; exit }
         END { if (!found) print 0 }' from_line="$LINES_BEFORE"
 }
 
@@ -28,6 +28,7 @@ prepare() { # FAULT: into OPTIONS, and what has to be there before the start
     case $1 in time_limit | slurmd_killed | preempted | full_disk) STEP=30 && link_rate 25mbit ;; esac
     case $1 in
     exit_in_save) export LS_FAULT=kill:fsync:13:2:1 ;; # rank 2, in its fourth save, only at the first start
+    rank_stopped) OPTIONS=(--set lockstep.step_timeout_s=8) ;;
     time_limit) OPTIONS=(--set 'slurm.time="1"' --set slurm.signal=USR1@53) ;;
     full_disk)
         mkdir -p "$WORK/disk/$RUN" && ln -s "disk/$RUN" "$WORK/$RUN"
@@ -70,6 +71,7 @@ one_fault() { # FAULT
         ;;
     esac
     ends_whole 180
+    [ "$fault" != damaged_checkpoint ] || grep -q 'checkpoint_damaged' <(cat_logs) || fail "$RUN: the damage was not told"
     echo "| ${fault//_/ } | $noticed_after | $again_after | $(repeated) | $(first_words | sed 's/^$/-/') |" >>"$TABLE"
     tail -n 1 "$TABLE"
 }

@@ -26,12 +26,13 @@ hurt() {
     local shard
     case $1 in
     rank_killed) signal_on KILL node3 lockstep-worker ;;
+    rank_stopped) signal_on STOP node4 lockstep-worker ;;
     rank_segfault) signal_on SEGV node2 lockstep-worker ;;
     exit_in_save) wait_until 60 "$RUN: the armed worker dies" worker_is_gone node3 ;;
-    damaged_checkpoint)
+    damaged_checkpoint) # the newest, once no newer one can come
+        signal_on KILL node2 lockstep-worker
         shard=$(readlink -f "$WORK/$RUN/checkpoints/latest")/shard-0001-of-0004.h5
         printf 'damage' | dd of="$shard" bs=1 seek=$(($(stat -c %s "$shard") / 2)) conv=notrunc status=none
-        signal_on KILL node2 lockstep-worker
         ;;
     full_disk) head -c 200000000 /dev/zero >"$WORK/disk/filler" 2>/dev/null || : ;;
     mpirun_killed) signal_on KILL node1 mpirun ;;

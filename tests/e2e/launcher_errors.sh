@@ -90,6 +90,14 @@ if [ -e "$WORK/started" ] || [ -e run ]; then fail "ten mistakes: something was 
 refuse 2 'mpirun is not installed.*openmpi-bin' env PATH="$WORK" "$lockstep" train configs/demo.yaml "${sets[@]}"
 refuse 2 "$WORK/no-worker: No such file" env LOCKSTEP_WORKER="$WORK/no-worker" "$lockstep" train configs/demo.yaml "${sets[@]}"
 
+refuse 2 'sbatch is not installed' env PATH="$WORK" "$lockstep" submit configs/demo.yaml "${sets[@]}" --set "folder=$WORK/job"
+[ -x "$(command -v srun)" ] && refuse 2 'srun works only inside a SLURM job' \
+    "$lockstep" train configs/demo.yaml "${sets[@]}" --set lockstep.starter=srun
+refuse 2 'slurm.signal: .* for example USR1@120' "$lockstep" submit configs/demo.yaml "${sets[@]}" --set slurm.signal=KILL@5
+refuse 2 "'node1:x' is not NAME or NAME:WORKERS" "$lockstep" train configs/demo.yaml "${sets[@]}" --hosts node1:x
+refuse 2 'not a run folder' "$lockstep" status "$WORK/videos"
+refuse 10 'no such folder' "$lockstep" cancel "$WORK/none"
+
 # Folders that cannot be written.
 mkdir "$WORK/disk"
 if mount -t tmpfs -o size=32k tmpfs "$WORK/disk" 2>/dev/null; then

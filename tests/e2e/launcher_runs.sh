@@ -168,10 +168,22 @@ done
 [ -z "$(workers_of orphan)" ] || fail "killed launcher: its workers live on"
 [ "$(field orphan step)" -ge 4 ] || fail "killed launcher: nothing was saved"
 
+# Cancelled: it saves, ends as on a first Ctrl-C, and says so.
+train cancelled --set optimization.steps=4000 &
+job=$!
+wait_for cancelled 'step 4/'
+"$lockstep" status "$WORK/cancelled" | grep -q '^state *running since .*: 2 of 2 workers' || fail "status does not say running"
+"$lockstep" cancel "$WORK/cancelled" >"$WORK/log" 2>&1 || fail "cancel: exit code $?: $(cat "$WORK/log")"
+code=0
+wait "$job" || code=$?
+[ "$code" = 75 ] || fail "cancelled: exit code $code: $(tail -1 "$WORK/cancelled.log")"
+"$lockstep" status "$WORK/cancelled" | grep -q '^state *stopped since ' || fail "status does not say stopped"
+"$lockstep" status "$WORK/cancelled" --json | grep -q "\"saved_step\":$(field cancelled step)}" || fail "status --json does not know the step"
+
 # A changed config: told, or refused where weights cannot follow.
 ends 2 whole --set model.depth=3
 says whole "the run has model.depth 2, the config now says 3"
 ends 0 whole --set optimization.steps=14
 says whole 'config_changed .* 12 -> 14'
 [ "$(field whole step)" = 14 ] || fail "whole: did not go on to step 14"
-pass "damage, full disk, killed worker and launcher, changed config"
+pass "damage, full disk, killed worker and launcher, cancel, changed config"

@@ -199,10 +199,11 @@ void processes_end_leftovers(double grace_s)
         if (clock_now_s() > until) {
             if (killed) /* not even SIGKILL ends it: stuck in the kernel */
                 return;
-            kill_children();
             killed = true;
             until = clock_now_s() + grace_s;
         }
+        if (killed) /* again and again: the children of those that end become ours */
+            kill_children();
         clock_sleep_s(0.02);
     }
 }

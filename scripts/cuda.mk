@@ -33,7 +33,8 @@ cflags_gpu_comm := $(if $(filter-out none,$(GPU)),$(CUDA_INCLUDE))
 cflags_model := $(cflags_gpu_comm)
 NVCC_FLAGS := -std=c++17 -O3 -g -lineinfo -arch=$(CUDA_ARCH) -Werror all-warnings -Xptxas -v -Xcompiler -fopenmp,-Wall,-Wextra
 HOST_CXX ?= g++
-EMULATOR_FLAGS := -std=c++17 -Wall -Wextra -Wshadow -Werror -Wno-unknown-pragmas $(CUDA_INCLUDE) -include tests/emulator/device.h
+EMULATOR_FLAGS := -std=c++17 -Wall -Wextra -Wshadow -Werror -Wno-unknown-pragmas -fsanitize-sections=emulator_shared \
+    $(CUDA_INCLUDE) -include tests/emulator/device.h
 
 ifeq ($(GPU),cuda)
 libs_cuda := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcublas -lcudart -lnccl -lstdc++

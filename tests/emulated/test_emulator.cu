@@ -46,6 +46,35 @@ static __global__ void add_kernel(float *y, const float *x)
     y[threadIdx.x] += x[threadIdx.x];
 }
 
+/* Only block 0 writes what both read. */
+static __global__ void share_of_block_0_kernel(float *y)
+{
+    static __shared__ float share[THREADS];
+    if (blockIdx.x == 0)
+        share[threadIdx.x] = 1.0F;
+    __syncthreads();
+    y[blockIdx.x * THREADS + threadIdx.x] = share[threadIdx.x];
+}
+
+/* Block 1 reads what block 0 of the same launch writes. */
+static __global__ void chain_kernel(float *y)
+{
+    if (blockIdx.x == 0)
+        y[0] = 1.0F;
+    else
+        y[1] = y[0];
+}
+
+static __global__ void shared_overrun_kernel(float *y, int at)
+{
+    static __shared__ float share[THREADS];
+    share[threadIdx.x] = 1.0F;
+    __syncthreads();
+    /* A pointer that the compiler cannot follow: its own check of bounds would come first. */
+    const float *volatile from = share + threadIdx.x;
+    y[threadIdx.x] = from[at];
+}
+
 static __global__ void half_barrier_kernel(float *y)
 {
     if (threadIdx.x < 16)
@@ -145,6 +174,47 @@ static void an_out_of_bounds_store_is_reported(void **)
     assert_non_null(strstr(text.c_str(), "fill_kernel"));
 }
 
+static void reads_past_shared_memory()
+{
+    float *y = nullptr;
+    (void)cudaMalloc(reinterpret_cast<void **>(&y), THREADS * sizeof(float));
+    LS_LAUNCH(shared_overrun_kernel, 1, THREADS, 0, nullptr, y, 1);
+    (void)cudaDeviceSynchronize();
+}
+
+static void a_read_past_shared_memory_is_reported(void **)
+{
+    std::string text = death_of(reads_past_shared_memory);
+    assert_non_null(strstr(text.c_str(), "global-buffer-overflow"));
+    assert_non_null(strstr(text.c_str(), "shared_overrun_kernel"));
+}
+
+static void shared_memory_of_another_block_is_not_a_number(void **)
+{
+    float *y = device_floats(2 * THREADS);
+    LS_LAUNCH(share_of_block_0_kernel, 2, THREADS, 0, nullptr, y);
+    (void)cudaDeviceSynchronize();
+    for (int i = 0; i < THREADS; i++)
+        assert_true(y[i] == 1.0F && std::isnan(y[THREADS + i]));
+    (void)cudaFree(y);
+}
+
+static void blocks_that_count_on_their_order_show(void **)
+{
+    int seen = 0;
+    for (unsigned seed = 0; seed < 8; seed++) {
+        float *y = device_floats(2);
+        emulator_set_order(seed == 0 ? emulator_order::reverse : emulator_order::shuffled, seed);
+        LS_LAUNCH(chain_kernel, 2, 1, 0, nullptr, y);
+        (void)cudaDeviceSynchronize();
+        assert_true(y[0] == 1.0F);
+        seen += std::isnan(y[1]) ? 1 : 0;
+        (void)cudaFree(y);
+    }
+    emulator_set_order(emulator_order::forward, 0);
+    assert_true(seen > 0);
+}
+
 static void half_a_warp_shuffles()
 {
     float *y = nullptr;
@@ -236,6 +306,9 @@ int main()
         cmocka_unit_test(a_barrier_makes_every_order_agree),
         cmocka_unit_test(a_missing_barrier_shows_in_every_order),
         cmocka_unit_test(an_out_of_bounds_store_is_reported),
+        cmocka_unit_test(a_read_past_shared_memory_is_reported),
+        cmocka_unit_test(shared_memory_of_another_block_is_not_a_number),
+        cmocka_unit_test(blocks_that_count_on_their_order_show),
         cmocka_unit_test(a_warp_operation_that_lanes_miss_is_reported),
         cmocka_unit_test(memory_nobody_wrote_is_not_a_number),
         cmocka_unit_test(a_forgotten_wait_reads_what_was_there_before),

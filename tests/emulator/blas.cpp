@@ -2,9 +2,9 @@
  *
  * Calls queue on their stream like the real ones, copy what the real ones copy at the call
  * (descriptors, scalars) and read device memory when they run.  Combinations that the real library
- * refuses are refused: mixed input types, a bias of another type than the output, leading dimensions
- * that are too small, operands that are not aligned as the algorithm was told (256 bytes where it
- * was told nothing). */
+ * refuses are refused: mixed input types, a bias of another type than the output, leading
+ * dimensions that are too small, operands that are not aligned as the algorithm was told (256 bytes
+ * where it was told nothing). */
 #include "tests/emulator/device.h"
 #include "tests/emulator/runtime.h"
 

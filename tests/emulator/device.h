@@ -18,6 +18,10 @@
 
 #define LOCKSTEP_EMULATED 1
 
+/* All static shared arrays lie in one section, which every block finds full of rubbish. */
+#undef __shared__
+#define __shared__ __attribute__((section("emulator_shared")))
+
 struct emulator_thread { /* the running thread's built-in variables */
     uint3 thread, block;
     dim3 block_size, grid_size;

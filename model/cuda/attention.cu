@@ -78,8 +78,9 @@ static ls_status run_scores(const struct attention *call, float *scores_dev, con
     return run_batched(call, &p);
 }
 
-/* Block (row, head), 128 threads: softmax of one row in place, in the dtype of the products, and
- * its lse. */
+/* Block (row, head), 128 threads along the keys: softmax of one row, in the dtype of the products,
+ * and its lse.  Reads the row of scores three times (from L2 after the first) and writes it once:
+ * bound by memory.  Sums in float32 by a fixed tree; up to 65535 heads. */
 template <typename P>
 static __global__ void softmax_kernel(P *probabilities, const float *scores, float *lse, int keys,
                                       int64_t lse_stride)
@@ -220,7 +221,8 @@ done:
     return st;
 }
 
-/* delta[head][row] = sum over the head's columns of dO * O: one warp a (row, head). */
+/* delta[head][row] = sum over the head's columns of dO * O: one warp a (row, head).  Reads both
+ * once: bound by memory; float32, a fixed tree. */
 template <typename T>
 static __global__ void delta_kernel(float *delta, const T *d_o, const T *o, int64_t rows, int width,
                                     int heads)
@@ -238,8 +240,8 @@ static __global__ void delta_kernel(float *delta, const T *d_o, const T *o, int6
         delta[head * rows + row] = sum;
 }
 
-/* P = exp(S - lse) and dS = P (dP - delta) in the dtype of the products, over their float32 blocks'
- * element order.  One thread an element. */
+/* P = exp(S - lse) and dS = P (dP - delta) in the dtype of the products.  Block (row, head),
+ * threads along the keys.  Reads two float32 blocks and writes two: bound by memory; no sums. */
 template <typename P>
 static __global__ void dscores_kernel(P *p_out, P *ds_out, const float *scores, const float *dp,
                                       const float *lse, const float *delta, int keys,

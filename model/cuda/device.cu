@@ -139,6 +139,7 @@ ls_status allocate_cuda(struct op_device *device, void **out_dev, size_t bytes)
                        device->index, bytes >> 20, free_bytes >> 20, total >> 20);
     }
     CUDA_TRY(cudaMemsetAsync(memory_dev, 0, bytes, device->stream));
+    CUDA_TRY(cudaStreamSynchronize(device->stream)); /* the zeros are there for every queue */
     *out_dev = memory_dev;
     memory_dev = NULL;
 done:

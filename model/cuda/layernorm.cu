@@ -7,6 +7,8 @@
 
 enum { ROWS_PER_BLOCK = 4 };
 
+/* One warp a row: mean, then the squares of what is left, then the output; float32, by a fixed
+ * tree. */
 template <typename Y, typename X>
 static __global__ void layernorm_fwd_kernel(Y *y, float *mean_out, float *rstd_out, const X *x,
                                             const float *gain, const float *bias, int64_t rows,
@@ -57,7 +59,8 @@ ls_status layernorm_fwd_cuda(struct op_device *device, struct op_matrix y, float
     return launch_check("layernorm_fwd");
 }
 
-/* dx = rstd (g dy - mean(g dy) - xhat mean(g dy xhat)).  One warp a row. */
+/* dx = rstd (g dy - mean(g dy) - xhat mean(g dy xhat)).  One warp a row, sums in float32 by a fixed
+ * tree.  Reads dy and x (again from L1) and writes dx; dx may be dy. */
 template <typename D, typename Y, typename X>
 static __global__ void layernorm_bwd_kernel(D *dx, const Y *dy, const X *x, const float *mean,
                                             const float *rstd, const float *gain, int64_t rows,

@@ -21,7 +21,9 @@ static __device__ double block_sum(double value)
     return sum;
 }
 
-/* Block (row in sequence, sequence): |z - h|^p / p summed to partial[row], and dz. */
+/* Block (row in sequence, sequence), threads along the row: |z - h|^p / p summed to partial[row],
+ * and dz.  Reads z and h and writes dz once: bound by memory for p = 1, by pow's instructions
+ * otherwise.  Computes and sums in double; deterministic.  Up to 65535 sequences. */
 template <typename D, typename Z>
 static __global__ void loss_kernel(D *dz, double *partial, const Z *z, const float *h,
                                    const int32_t *start, const int32_t *length, int64_t columns,
@@ -46,7 +48,8 @@ static __global__ void loss_kernel(D *dz, double *partial, const Z *z, const flo
         partial[row] = sum;
 }
 
-/* out[0] (+)= scale * sum of values, by one block, each thread its stride, then the fixed tree. */
+/* out[0] (+)= scale * sum of values, by one block, each thread its stride, then the fixed tree.  In
+ * double; bound by latency: a few thousand values. */
 static __global__ void total_kernel(double *out, const double *values, int64_t count, double scale,
                                     bool accumulate)
 {
@@ -91,7 +94,7 @@ done:
     return st;
 }
 
-/* Inverse norm of each true row, 0 for padding: one warp a row. */
+/* Inverse norm of each true row: one warp a row, in double.  Reads x once; bound by memory. */
 template <typename X>
 static __global__ void inverse_norm_kernel(double *inverse, const X *x, const int32_t *start,
                                            const int32_t *length, int64_t columns)
@@ -111,7 +114,8 @@ static __global__ void inverse_norm_kernel(double *inverse, const X *x, const in
 }
 
 /* One thread a column; sequences and rows in order, SUM_BLOCKS strides of sequences side by side in
- * blockIdx.y. */
+ * blockIdx.y.  Reads x once (from the L2 cache, where it fits, after the norms); in double; bound
+ * by latency where sequences are few: it runs at evaluations only. */
 template <typename X>
 static __global__ void statistics_kernel(double *partial, const X *x, const double *inverse,
                                          const int32_t *start, const int32_t *length, int sequences,
@@ -135,6 +139,7 @@ static __global__ void statistics_kernel(double *partial, const X *x, const doub
     partial[(2 * SUM_BLOCKS + blockIdx.y) * columns + c] = unit;
 }
 
+/* out[c] += the sum of partial[j][c] in order of j: one thread a column, in double. */
 static __global__ void statistics_sum_kernel(double *out, const double *partial, int64_t columns)
 {
     int64_t c = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
@@ -185,7 +190,8 @@ done:
     return st;
 }
 
-/* partial[block] = sum of squares of every gridDim-th stride. */
+/* partial[block] = sum of squares of every gridDim-th stride: one thread a number of each.  Reads x
+ * once; in double; bound by memory; the order depends on the launch's shape only. */
 static __global__ void square_kernel(double *partial, const float *x, int64_t count)
 {
     double sum = 0.0;

@@ -1,12 +1,13 @@
 /* Operators that move or scale elements and rows: cast, GELU, gather, scatter, heads, patches.  All
  * are bound by memory: they read every input once and write every output once, neighbouring threads
- * at neighbouring addresses. */
+ * at neighbouring addresses, and compute in float32.  No thread adds to another's output, so all
+ * are deterministic.  Up to 2^31 - 1 rows, or 2^31 - 1 blocks of THREADS elements. */
 #include "model/cuda/internal.h"
 #include "model/cuda/product.h"
 
 enum { THREADS = 256 };
 
-/* One thread an element. */
+/* One thread an element, rounded to nearest even. */
 template <typename To, typename From>
 static __global__ void cast_kernel(To *to, const From *from, int64_t count)
 {
@@ -117,7 +118,7 @@ ls_status gelu_bwd_cuda(struct op_device *device, struct op_matrix dpre, struct 
     return launch_check("gelu_bwd");
 }
 
-/* One block a row of `to`. */
+/* One block a row of `to`, threads along it; moves one row in and one out, 4 bytes of index. */
 template <typename To, typename From>
 static __global__ void gather_kernel(To *to, const From *from, const int32_t *index,
                                      const float *fill, int64_t columns)
@@ -149,7 +150,8 @@ ls_status gather_rows_cuda(struct op_device *device, struct op_matrix to, struct
     return launch_check("gather");
 }
 
-/* One block a row of `dto`; a row of dfrom is named at most once, so nobody else adds to it. */
+/* One block a row of `dto`, threads along it; a row of dfrom is named at most once, so nobody else
+ * adds to it.  Reads both rows and writes one. */
 template <typename D, typename S>
 static __global__ void scatter_kernel(D *dfrom, const S *dto, const int32_t *index, int64_t columns)
 {
@@ -207,7 +209,9 @@ static __device__ int64_t angle_at(struct turn turn, int32_t token, int c)
 }
 
 /* One block a row, one thread a channel pair (2i, 2i+1): y0 = x0 cos0 - x1 sin0, y1 = x1 cos1 + x0
- * sin1, where the two channels have angles of their own (the public code tiles the frequencies). */
+ * sin1, where the two channels have angles of their own (the public code tiles the frequencies).
+ * Moves the row's heads in and out; the angles (8 bytes a channel) come from the caches, since the
+ * heads of a row share them.  head_width % 2 == 0. */
 template <typename To, typename From>
 static __global__ void split_kernel(To *heads_out, const From *in, int64_t rows, int64_t stride,
                                     int64_t column, int heads, int head_width, struct turn turn)
@@ -233,6 +237,7 @@ static __global__ void split_kernel(To *heads_out, const From *in, int64_t rows,
     }
 }
 
+/* The transpose, with the same work for a thread. */
 template <typename To, typename From>
 static __global__ void merge_kernel(To *din, const From *dheads, int64_t rows, int64_t stride,
                                     int64_t column, int heads, int head_width, struct turn turn)

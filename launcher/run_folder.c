@@ -43,17 +43,21 @@ static bool is_in_place(int lock, const char *path)
            held.st_dev == there.st_dev;
 }
 
-/* Another launcher has the lock. */
-static ls_status refuse_or_take_over(const char *folder, const char *lock_path)
+/* Another launcher has the lock of the open file `lock`.  SLURM takes its time to answer: by then a
+ * third launcher may have taken over, and its lock is not ours to remove. */
+static ls_status refuse_or_take_over(const char *folder, int lock, const char *lock_path)
 {
     struct run_owner owner = {0};
     ls_status st = LS_OK;
     LS_TRY(run_owner_read(&owner, folder));
     if (run_owner_has_ended(&owner)) {
+        if (!is_in_place(lock, lock_path))
+            goto done; /* look again */
         log_warn("run_folder_taken_over path=%s from=\"%s\" reason=\"SLURM says that job has "
                  "ended\"",
                  folder, owner.text);
-        (void)unlink(lock_path);
+        if (unlink(lock_path) != 0 && errno != ENOENT)
+            st = LS_FAIL(LS_IO, "%s: cannot be removed: %s", lock_path, strerror(errno));
         goto done;
     }
     st = LS_FAIL(LS_IO, "%s: the run is in use by %s; wait for it or stop it before starting again",
@@ -90,7 +94,7 @@ static ls_status take_lock(int *out, const char *folder)
         }
         int reason = lock_it(lock) ? 0 : errno;
         if (reason == EWOULDBLOCK)
-            LS_TRY(refuse_or_take_over(folder, path));
+            LS_TRY(refuse_or_take_over(folder, lock, path));
         else if (reason != 0)
             log_warn("run_folder_lock path=%s asked=flock used=none reason=%s", path,
                      strerror(reason));

@@ -121,6 +121,52 @@ static void a_later_start_of_the_same_job_takes_over(void **unused)
     support_folder_remove(base);
 }
 
+/* Two jobs find the folder of a third that has ended: while one asks SLURM, the other takes it. */
+static void the_lock_of_one_who_was_faster_is_left_alone(void **unused)
+{
+    (void)unused;
+    static const char squeue[] =
+        "#!/bin/sh\n"
+        "case \"$*\" in *' 9') echo RUNNING; exit ;; esac\n"
+        "rm \"$RUN/lock\"\n"
+        "flock -F \"$RUN/lock\" sh -c 'touch \"$RUN/taken\"; exec sleep 20' >/dev/null 2>&1 &\n"
+        "until [ -e \"$RUN/taken\" ]; do sleep 0.02; done\n"
+        "echo $! >\"$RUN/holder\"\n"
+        "echo '{\"host\":\"b\",\"pid\":3,\"since\":\"now\",\"job\":\"9\"}' >\"$RUN/owner.json\"\n";
+    char *base = support_folder();
+    char *run = in_folder(base, "run");
+    char *program = in_folder(base, "squeue");
+    char *paths = NULL;
+    struct run_folder *first = NULL;
+    struct run_folder *second = NULL;
+    const char *given = getenv("PATH");
+    char *programs = strdup(given != NULL ? given : "/usr/bin:/bin");
+    assert_non_null(programs);
+    write_text(base, "squeue", squeue);
+    assert_int_equal(chmod(program, 0755), 0);
+    assert_good(core_format(&paths, "%s:%s", base, programs));
+    assert_int_equal(setenv("PATH", paths, 1) + setenv("RUN", run, 1), 0);
+    assert_int_equal(setenv("SLURM_JOB_ID", "7", 1), 0);
+    assert_good(run_folder_open(&first, run));
+    assert_int_equal(setenv("SLURM_JOB_ID", "8", 1), 0);
+    assert_int_equal(run_folder_open(&second, run), LS_IO);
+    assert_non_null(
+        strstr(status_message(), "in use by process 3 on host b since now, SLURM job 9"));
+    char *holder = in_folder(run, "holder");
+    char *text = NULL;
+    assert_good(files_read(&text, NULL, holder, 64));
+    assert_int_equal(kill((pid_t)strtol(text, NULL, 10), SIGKILL), 0);
+    run_folder_close(&first);
+    assert_int_equal(setenv("PATH", programs, 1) + unsetenv("RUN") + unsetenv("SLURM_JOB_ID"), 0);
+    free(text);
+    free(holder);
+    free(programs);
+    free(paths);
+    free(program);
+    free(run);
+    support_folder_remove(base);
+}
+
 static void asking_who_has_it_refuses_nobody(void **unused)
 {
     (void)unused;
@@ -378,6 +424,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_launcher_is_refused_with_the_owners_name),
         cmocka_unit_test(a_later_start_of_the_same_job_takes_over),
+        cmocka_unit_test(the_lock_of_one_who_was_faster_is_left_alone),
         cmocka_unit_test(asking_who_has_it_refuses_nobody),
         cmocka_unit_test(what_a_killed_launcher_left_is_taken_over),
         cmocka_unit_test(starts_are_counted_and_a_damaged_count_is_told),

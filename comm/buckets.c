@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "core/files.h"
+#include "core/flight.h"
 
 struct bucket {
     int64_t offset, count;
@@ -88,6 +89,7 @@ static ls_status queue_complete(struct comm_buckets *buckets)
         if (bucket->reported < bucket->count)
             break;
         float *data = buckets->gradient + bucket->offset;
+        flight_bucket(buckets->queued);
         if (buckets->device != NULL)
             LS_TRY(comm_device_sum_start(buckets->device, data, bucket->count));
         else

@@ -153,6 +153,7 @@ static ls_status wait_request(struct comm_group *group, struct comm_request *req
     struct timespec until = deadline_after(group->timeout_s);
     (void)pthread_mutex_lock(&group->mutex);
     group->waiters++;
+    flight_waits(true);
     while (!request->done && st == LS_OK) {
         if (group->broken != LS_OK)
             st = broken_status(group);
@@ -161,6 +162,8 @@ static ls_status wait_request(struct comm_group *group, struct comm_request *req
             st = time_out(group, request);
     }
     group->waiters--;
+    if (st == LS_OK) /* else the record says what it waits for */
+        flight_waits(false);
     (void)pthread_mutex_unlock(&group->mutex);
     return st;
 }

@@ -124,7 +124,8 @@ struct config_meta {
 struct config_run { /* `lockstep:` section, ours: how it is run, never what is computed */
     enum config_device device;
     int threads; /* compute threads a worker; 0: cores / local ranks */
-    double start_timeout_s, step_timeout_s, save_timeout_s;
+    double start_timeout_s, save_timeout_s, silence_timeout_s;
+    double step_timeout_s;      /* 0: from the steps before */
     int max_failed_saves;       /* in a row, that end the run */
     double expected_mtbf_hours; /* between failures, for `save_interval: auto` */
     enum config_starter starter;

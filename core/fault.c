@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 
@@ -32,14 +33,15 @@ void fault_arm_text(const char *text, int rank, int64_t run_epoch)
     static const struct {
         const char *name;
         enum fault_action action;
-    } actions[] = {{"kill", FAULT_KILL},
-                   {"pause", FAULT_PAUSE},
-                   {"fail", FAULT_FAIL},
-                   {"fail-for-good", FAULT_FAIL_FOR_GOOD}};
+        int error;
+    } actions[] = {{"kill", FAULT_KILL, 0},         {"segv", FAULT_SIGNAL, SIGSEGV},
+                   {"stop", FAULT_SIGNAL, SIGSTOP}, {"exit", FAULT_EXIT, 1},
+                   {"hang", FAULT_HANG, 0},         {"pause", FAULT_PAUSE, 0},
+                   {"fail", FAULT_FAIL, ENOSPC},    {"fail-for-good", FAULT_FAIL_FOR_GOOD, ENOSPC}};
     char action[16] = "";
     long long nth = 0;
     long long epoch = 0;
-    int wanted = -1;
+    int wanted = 0;
     if (text == NULL)
         return;
     site[0] = '\0';
@@ -47,16 +49,28 @@ void fault_arm_text(const char *text, int rank, int64_t run_epoch)
             5 &&
         sscanf(text, "%15[a-z-]::%lld:%d:%lld", action, &nth, &wanted, &epoch) != 4)
         return;
-    if (rank != wanted || run_epoch != epoch)
+    if ((wanted >= 0 && rank != wanted) || run_epoch != epoch)
         return;
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
         if (strcmp(actions[i].name, action) == 0)
-            fault_arm(actions[i].action, site[0] != '\0' ? site : NULL, nth, ENOSPC);
+            fault_arm(actions[i].action, site[0] != '\0' ? site : NULL, nth, actions[i].error);
 }
 
 int64_t fault_count(void)
 {
     return atomic_load(&passed);
+}
+
+static void strike(int action)
+{
+    if (action == FAULT_KILL || action == FAULT_SIGNAL)
+        (void)kill(getpid(), action == FAULT_KILL ? SIGKILL : armed_error);
+    else if (action == FAULT_EXIT)
+        _exit(armed_error);
+    else if (action == FAULT_PAUSE)
+        clock_sleep_s(FAULT_PAUSE_S);
+    while (action == FAULT_HANG)
+        (void)pause();
 }
 
 int fault_point(const char *site)
@@ -65,10 +79,8 @@ int fault_point(const char *site)
     if (action == FAULT_OFF || (armed_site != NULL && strcmp(armed_site, site) != 0))
         return 0;
     int64_t number = atomic_fetch_add(&passed, 1) + 1;
-    if (action == FAULT_KILL && number == armed_nth)
-        (void)raise(SIGKILL);
-    if (action == FAULT_PAUSE && number == armed_nth)
-        clock_sleep_s(FAULT_PAUSE_S);
+    if (number == armed_nth)
+        strike(action);
     bool fails = (action == FAULT_FAIL && number == armed_nth) ||
                  (action == FAULT_FAIL_FOR_GOOD && number >= armed_nth);
     if (fails)

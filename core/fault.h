@@ -14,7 +14,10 @@ enum fault_action {
     FAULT_FAIL,          /* the nth point fails with `error` */
     FAULT_FAIL_FOR_GOOD, /* the nth and every later one */
     FAULT_PAUSE,         /* the nth point takes FAULT_PAUSE_S longer: a slow file system */
-    FAULT_KILL           /* the process gets SIGKILL at the nth point */
+    FAULT_KILL,          /* the process gets SIGKILL at the nth point */
+    FAULT_SIGNAL,        /* the same with the signal `error` */
+    FAULT_EXIT,          /* the process ends with code `error`, without a word */
+    FAULT_HANG           /* the thread sleeps for ever at the nth point */
 };
 
 /* Arm the points called `site` (NULL: all), counting from 1.  Static text.  Local, before the
@@ -22,9 +25,9 @@ enum fault_action {
 void fault_arm(enum fault_action action, const char *site, int64_t nth, int error);
 
 /* Arm from "ACTION:SITE:NTH:RANK:EPOCH", which tests of whole programs give in the environment
- * variable LS_FAULT; ACTION is kill, pause, fail or fail-for-good (with ENOSPC), SITE may be empty
- * for all. Nothing is armed for another rank or run epoch, or by a text that is not understood.
- * Local, once, as fault_arm. */
+ * variable LS_FAULT; ACTION is kill, pause, segv, stop, exit, hang, fail or fail-for-good (with
+ * ENOSPC), SITE may be empty for all, RANK -1 for all. Nothing is armed for another rank or run
+ * epoch, or by a text that is not understood.  Local, once, as fault_arm. */
 void fault_arm_text(const char *text, int rank, int64_t run_epoch);
 
 /* Points passed since fault_arm.  Local. */

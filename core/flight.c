@@ -1,13 +1,11 @@
 /* Records are written with write(2) from static memory: the heap may be what hangs or is full. */
 #include "core/flight.h"
 
-#include <cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,15 +15,16 @@
 
 enum {
     EVENT_BYTES = 160,
-    HOST_BYTES = 65,
     PATH_BYTES = 4096,
-    NAMES_BYTES = 256,
-    RECORD_LIMIT_BYTES = (FLIGHT_EVENTS + 8) * EVENT_BYTES
+    RECORD_LIMIT_BYTES = FLIGHT_EVENTS * EVENT_BYTES + FLIGHT_BEAT_BYTES
 };
+
+/* How long after a pause of the process its place still tells of it. */
+static const double PAUSE_IS_NEWS_S = 10;
 
 struct event {
     double time_s;
-    int64_t step, sequence, bytes; /* sequence -1: no collective */
+    int64_t step, sequence, bucket, bytes; /* sequence -1: no collective; bucket -1: none */
     const char *phase, *kind;
 };
 
@@ -33,7 +32,10 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* held for a copy, or 
 static struct event events[FLIGHT_EVENTS];
 static int64_t event_count;
 static int64_t entered;
-static struct event now = {.step = -1, .sequence = -1, .phase = "start", .kind = ""};
+static int64_t next_bucket = -1;
+static struct event now = {.step = -1, .sequence = -1, .bucket = -1, .phase = "start", .kind = ""};
+static bool waiting;
+static double pause_s, pause_ended_s;
 static const char *run_folder;
 static int64_t epoch;
 static int own_rank;
@@ -59,7 +61,14 @@ void flight_phase(const char *phase, int64_t step)
     (void)pthread_mutex_lock(&lock);
     now.phase = phase;
     now.step = step;
-    keep((struct event){.step = step, .sequence = -1, .phase = phase, .kind = ""});
+    keep((struct event){.step = step, .sequence = -1, .bucket = -1, .phase = phase, .kind = ""});
+    (void)pthread_mutex_unlock(&lock);
+}
+
+void flight_bucket(int64_t bucket)
+{
+    (void)pthread_mutex_lock(&lock);
+    next_bucket = bucket;
     (void)pthread_mutex_unlock(&lock);
 }
 
@@ -70,29 +79,72 @@ void flight_collective(const char *kind, int64_t sequence, int64_t bytes)
     now.kind = kind;
     now.sequence = sequence;
     now.bytes = bytes;
+    now.bucket = next_bucket;
+    next_bucket = -1;
     keep(now);
     (void)pthread_mutex_unlock(&lock);
+}
+
+void flight_waits(bool waits)
+{
+    (void)pthread_mutex_lock(&lock);
+    waiting = waits;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+void flight_stood_still(double seconds)
+{
+    (void)pthread_mutex_lock(&lock);
+    pause_s = seconds;
+    pause_ended_s = clock_now_s();
+    keep((struct event){
+        .step = now.step, .sequence = -1, .bucket = -1, .phase = "stood still", .kind = ""});
+    (void)pthread_mutex_unlock(&lock);
+}
+
+/* The place as members of a JSON object, into out[FLIGHT_BEAT_BYTES].  The lock is held. */
+static size_t print_place(char *out)
+{
+    char host[FLIGHT_HOST_BYTES] = "";
+    bool news = pause_s > 0 && clock_now_s() - pause_ended_s < PAUSE_IS_NEWS_S;
+    (void)gethostname(host, sizeof host - 1);
+    int used = snprintf(out, FLIGHT_BEAT_BYTES,
+                        "\"rank\":%d,\"host\":\"%s\",\"step\":%" PRId64 ",\"phase\":\"%s\","
+                        "\"entered\":%" PRId64 ",\"sequence\":%" PRId64
+                        ",\"kind\":\"%s\",\"waits\":%s,\"stood_still_s\":%.1f",
+                        own_rank, host, now.step, now.phase, entered, now.sequence, now.kind,
+                        waiting ? "true" : "false", news ? pause_s : 0.0);
+    return used < FLIGHT_BEAT_BYTES ? (size_t)used : FLIGHT_BEAT_BYTES - 1;
+}
+
+size_t flight_beat(char *out)
+{
+    char place[FLIGHT_BEAT_BYTES];
+    (void)pthread_mutex_lock(&lock);
+    (void)print_place(place);
+    (void)pthread_mutex_unlock(&lock);
+    int used = snprintf(out, FLIGHT_BEAT_BYTES, FLIGHT_BEAT "{%s}\n", place);
+    return used < FLIGHT_BEAT_BYTES ? (size_t)used : 0;
 }
 
 /* The record as text, into out[RECORD_LIMIT_BYTES]; its length. */
 static size_t print_record(char *out)
 {
-    char host[HOST_BYTES] = "";
-    (void)gethostname(host, sizeof host - 1);
-    int used =
-        snprintf(out, RECORD_LIMIT_BYTES,
-                 "{\"rank\":%d,\"host\":\"%s\",\"step\":%" PRId64 ",\"phase\":\"%s\","
-                 "\"entered\":%" PRId64 ",\"sequence\":%" PRId64 ",\"kind\":\"%s\",\"events\":[\n",
-                 own_rank, host, now.step, now.phase, entered, now.sequence, now.kind);
+    size_t used = 1;
+    out[0] = '{';
+    used += print_place(out + used);
+    used += (size_t)snprintf(out + used, EVENT_BYTES, ",\"events\":[\n");
     int64_t first = event_count > FLIGHT_EVENTS ? event_count - FLIGHT_EVENTS : 0;
-    for (int64_t i = first; i < event_count && used < RECORD_LIMIT_BYTES - EVENT_BYTES; i++) {
+    for (int64_t i = first; i < event_count && used < RECORD_LIMIT_BYTES - 2 * EVENT_BYTES; i++) {
         const struct event *e = &events[i % FLIGHT_EVENTS];
-        used += snprintf(
-            out + used, EVENT_BYTES, "%s[%.3f,%" PRId64 ",\"%s\",\"%s\",%" PRId64 ",%" PRId64 "]",
-            i > first ? ",\n" : "", e->time_s, e->step, e->phase, e->kind, e->sequence, e->bytes);
+        used += (size_t)snprintf(out + used, EVENT_BYTES,
+                                 "%s[%.3f,%" PRId64 ",\"%s\",\"%s\",%" PRId64 ",%" PRId64
+                                 ",%" PRId64 "]",
+                                 i > first ? ",\n" : "", e->time_s, e->step, e->phase, e->kind,
+                                 e->sequence, e->bucket, e->bytes);
     }
-    used += snprintf(out + used, EVENT_BYTES, "]}\n");
-    return (size_t)used;
+    used += (size_t)snprintf(out + used, EVENT_BYTES, "]}\n");
+    return used;
 }
 
 ls_status flight_write(void)
@@ -123,74 +175,4 @@ done:
         (void)close(file);
     (void)pthread_mutex_unlock(&lock);
     return st;
-}
-
-/* How many collectives a rank entered, and its place in words; false without a readable record. */
-static bool read_record(int64_t *out, char *text_out, size_t bytes, const char *run,
-                        int64_t run_epoch, int rank)
-{
-    char *text = NULL;
-    cJSON *json = NULL;
-    char path[PATH_BYTES];
-    bool good = false;
-    (void)snprintf(path, sizeof path, "%s/flight/%06" PRId64 "-%04d.json", run, run_epoch, rank);
-    if (files_exists(path) && files_read(&text, NULL, path, RECORD_LIMIT_BYTES) == LS_OK)
-        json = cJSON_Parse(text);
-    const cJSON *host = cJSON_GetObjectItemCaseSensitive(json, "host");
-    const cJSON *step = cJSON_GetObjectItemCaseSensitive(json, "step");
-    const cJSON *phase = cJSON_GetObjectItemCaseSensitive(json, "phase");
-    const cJSON *count = cJSON_GetObjectItemCaseSensitive(json, "entered");
-    const cJSON *sequence = cJSON_GetObjectItemCaseSensitive(json, "sequence");
-    const cJSON *kind = cJSON_GetObjectItemCaseSensitive(json, "kind");
-    if (cJSON_IsString(host) && cJSON_IsNumber(step) && cJSON_IsString(phase) &&
-        cJSON_IsNumber(sequence) && cJSON_IsNumber(count) && cJSON_IsString(kind)) {
-        good = true;
-        *out = (int64_t)count->valuedouble;
-        (void)snprintf(text_out, bytes,
-                       "rank=%d host=%s step=%" PRId64 " phase=%s collective=\"%s %" PRId64 "\"",
-                       rank, host->valuestring, (int64_t)step->valuedouble, phase->valuestring,
-                       kind->valuestring, (int64_t)sequence->valuedouble);
-    }
-    cJSON_Delete(json);
-    free(text);
-    return good;
-}
-
-static void add_rank(char *names, int rank)
-{
-    size_t used = strlen(names);
-    if (used + 16 < NAMES_BYTES)
-        (void)snprintf(names + used, NAMES_BYTES - used, "%s%d", used > 0 ? "," : "", rank);
-}
-
-void flight_explain(char *out, size_t bytes, const char *run, int64_t run_epoch, int size)
-{
-    char silent[NAMES_BYTES] = "";
-    char first[NAMES_BYTES * 2] = "";
-    char last[NAMES_BYTES * 2] = "";
-    int64_t lowest = INT64_MAX;
-    int64_t highest = -1;
-    bool any = false;
-    for (int rank = 0; rank < size; rank++) {
-        int64_t at = 0;
-        char text[NAMES_BYTES * 2];
-        if (!read_record(&at, text, sizeof text, run, run_epoch, rank)) {
-            add_rank(silent, rank);
-            continue;
-        }
-        if (!any || at < lowest) {
-            lowest = at;
-            (void)snprintf(last, sizeof last, "%s", text);
-        }
-        if (!any || at > highest) {
-            highest = at;
-            (void)snprintf(first, sizeof first, "%s", text);
-        }
-        any = true;
-    }
-    out[0] = '\0';
-    if (any && silent[0] != '\0')
-        (void)snprintf(out, bytes, "no_record_of_ranks=%s others_at: %s", silent, first);
-    else if (any && lowest < highest)
-        (void)snprintf(out, bytes, "behind: %s others_at: %s", last, first);
 }

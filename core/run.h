@@ -10,7 +10,7 @@
  *     RUN/flight/EPOCH-RANK.json   what a worker did last, when ranks lost each other (core/flight.h)
  *
  * The launcher starts every rank as
- *     lockstep-worker RUN --run-epoch E [--progress bar|lines] [--stop-at STEP]
+ *     lockstep-worker RUN --run-epoch E [--progress bar|lines] [--stop-at STEP] [--beat SECONDS]
  * and asks it to stop by RUN_STOP_SIGNAL, which does nothing to a process that does not listen yet:
  * save at the end of the running step, then end with LS_STOP.  SIGTERM, SIGINT and SIGUSR1, which
  * SLURM or a user may send to ranks, mean the same.  Each may come more than once.  A worker's exit

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/fault.h"
 #include "core/files.h"
 #include "data/clip.h"
 #include "data/crop.h"
@@ -81,6 +82,7 @@ double clip_bad_limit(double max_bad_share, int64_t draws)
 static ls_status take_frame(void *context, int position, const struct AVFrame *frame)
 {
     struct clip_maker *maker = context;
+    (void)fault_point("frame");
     if (atomic_load_explicit(maker->plan->stop, memory_order_relaxed))
         return LS_FAIL(LS_STOP, "the loader is closed");
     if (position != maker->written || position >= maker->frame_count)

@@ -28,6 +28,7 @@ struct relay {
     struct relay_loss loss;
     double save_s;
     bool heard;
+    struct liveness *liveness; /* NULL: beats are lines like others */
 };
 
 ls_status relay_open(struct relay **out, const char *log, bool bar)
@@ -51,6 +52,11 @@ void relay_close(struct relay **relay)
         (void)close((*relay)->log);
     free(*relay);
     *relay = NULL;
+}
+
+void relay_beats_to(struct relay *relay, struct liveness *liveness)
+{
+    relay->liveness = liveness;
 }
 
 static void write_line(int file, const char *line, size_t bytes)
@@ -179,6 +185,11 @@ static void take_line(struct relay *relay)
 {
     char *line = relay->line;
     size_t length = relay->used;
+    line[length] = '\0';
+    if (relay->liveness != NULL && liveness_take(relay->liveness, line)) {
+        relay->used = 0;
+        return;
+    }
     line[length] = '\n';
     write_line(relay->log, line, length + 1);
     line[length] = '\0';

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "core/status.h"
+#include "launcher/liveness.h"
 
 enum { RELAY_NOTICE_BYTES = 1024, RELAY_NODE_BYTES = 128 };
 
@@ -24,6 +25,9 @@ struct relay_loss {
 ls_status relay_open(struct relay **out, const char *log, bool bar) LS_MUST_CHECK;
 void relay_close(struct relay **relay);
 
+/* Beats of the workers go to `liveness` (borrowed) and nowhere else.  Local. */
+void relay_beats_to(struct relay *relay, struct liveness *liveness);
+
 /* Bytes as they come from the pipe; lines go on when they are whole.  Local. */
 void relay_take(struct relay *relay, const char *bytes, size_t count);
 
@@ -32,7 +36,6 @@ void relay_make_room(const struct relay *relay);
 
 /* Whether rank 0 has logged anything: the workers have found each other.  Local. */
 bool relay_heard(const struct relay *relay);
-
 /* Seconds that the newest save took, as rank 0 has logged it; 0: none yet.  Local. */
 double relay_save_s(const struct relay *relay);
 

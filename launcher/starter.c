@@ -179,6 +179,8 @@ ls_status starter_words(char ***out, const struct starter *starter, const struct
     add(&words, job->bar ? "bar" : "lines");
     if (job->stop_at > 0)
         add_number(&words, "--stop-at", job->stop_at);
+    if (job->beat_s > 0)
+        add_number(&words, "--beat", job->beat_s);
     if (words.st != LS_OK)
         starter_words_free(&words.list);
     *out = words.list;

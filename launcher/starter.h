@@ -24,6 +24,7 @@ struct starter_job {
     int64_t stop_at; /* 0: not */
     const struct allocation *allocation;
     const bool *left_out; /* one a host of the allocation; NULL: none is */
+    int64_t beat_s;       /* between signs of life of a worker; 0: none */
     const char *note;     /* file that mpirun writes its name into */
 };
 

@@ -18,16 +18,16 @@
 
 #include "core/clock.h"
 #include "core/files.h"
-#include "core/flight.h"
 #include "core/log.h"
 #include "core/run.h"
+#include "launcher/liveness.h"
 #include "launcher/processes.h"
 #include "launcher/progress.h"
 #include "launcher/relay.h"
 #include "launcher/segments.h"
 #include "launcher/stop_signals.h"
 
-enum { KILL_AFTER_S = 3, START_GRACE_S = 10, LOST_A_DAEMON = 205, ENDED_BY_SIGNAL = 128 };
+enum { KILL_AFTER_S = 3, LOST_KILL_AFTER_S = 10, LOST_A_DAEMON = 205, ENDED_BY_SIGNAL = 128 };
 
 /* One mpirun and what is known of it. */
 struct attempt {
@@ -36,12 +36,12 @@ struct attempt {
     pid_t mpirun;
     int errors; /* our end of its stderr */
     struct relay *relay;
-    bool warned;    /* that saves are too slow for SLURM's warning */
-    bool told;      /* the wish to stop was passed on */
-    double told_at; /* when the last one was */
-    double started_at;
-    double given_up_at; /* when it was ended because no worker came up; 0: not */
-    double killed_at;   /* when it was told to end at once; 0: not */
+    struct liveness *liveness;
+    bool warned;      /* that saves are too slow for SLURM's warning */
+    bool told;        /* the wish to stop was passed on */
+    double told_at;   /* when the last one was */
+    double killed_at; /* when it was told to end at once; 0: not */
+    double lost_at;   /* when workers were too silent; 0: not */
     bool ended;
     int wait_status;
 };
@@ -131,20 +131,18 @@ static void note_save(struct attempt *attempt)
     }
 }
 
-/* Workers that are there have a deadline of their own for finding each other, and say who is
- * missing.  This one is for those that never came up: a node that does not answer, say. */
-static void check_start(struct attempt *attempt)
+/* Workers that are silent for too long: all are ended, by mpirun while it still can. */
+static void look_for_life(struct attempt *attempt)
 {
     double now = clock_now_s();
-    if (attempt->killed_at > 0 || attempt->given_up_at > 0 || relay_heard(attempt->relay)) {
-        if (attempt->given_up_at > 0 && now - attempt->given_up_at > KILL_AFTER_S)
-            (void)kill(attempt->mpirun, SIGKILL);
+    if (attempt->ended)
         return;
+    if (liveness_lost(attempt->liveness)) {
+        attempt->lost_at = now;
+        (void)kill(attempt->mpirun, SIGINT);
+    } else if (attempt->lost_at > 0 && now - attempt->lost_at > LOST_KILL_AFTER_S) {
+        (void)kill(attempt->mpirun, SIGKILL);
     }
-    if (now - attempt->started_at < attempt->job->start_timeout_s + START_GRACE_S)
-        return;
-    attempt->given_up_at = now;
-    (void)kill(attempt->mpirun, SIGINT);
 }
 
 static void watch(struct attempt *attempt)
@@ -154,8 +152,8 @@ static void watch(struct attempt *attempt)
         pass_stop_on(attempt);
         if (attempt->errors >= 0)
             read_errors(attempt);
+        look_for_life(attempt);
         note_save(attempt);
-        check_start(attempt);
         int status = 0;
         if (waitpid(attempt->mpirun, &status, WNOHANG) == attempt->mpirun) {
             attempt->ended = true;
@@ -184,14 +182,19 @@ static ls_status start(struct attempt *attempt)
                               .stop_at = job->stop_at,
                               .allocation = job->allocation,
                               .left_out = job->left_out};
+    LS_TRY(
+        liveness_open(&attempt->liveness, &(struct liveness_options){.workers = job->workers,
+                                                                     .start_s = job->start_s,
+                                                                     .silence_s = job->silence_s}));
     LS_TRY(segments_note(&note, run));
     how.note = note;
+    how.beat_s = liveness_beat_s(attempt->liveness);
     LS_TRY(starter_words(&words, job->starter, &how));
     LS_TRY(core_format(&log, "%s/log", run));
     LS_TRY(relay_open(&attempt->relay, log, job->bar));
+    relay_beats_to(attempt->relay, attempt->liveness);
     struct processes_start process = {
         .words = words, .threads = job->threads, .stop_signal = starter_stop_signal(job->starter)};
-    attempt->started_at = clock_now_s();
     LS_TRY(processes_start(&attempt->mpirun, &attempt->errors, &process));
     log_info("workers_started run=%s start=%" PRId64 " workers=%d threads=%d by=%s", run,
              attempt->run_epoch, job->workers, job->threads,
@@ -224,10 +227,8 @@ static ls_status explain(const struct attempt *attempt)
     if (attempt->killed_at > 0)
         return LS_FAIL(LS_FAILED, "stopped at once by a second signal; the run goes on from its "
                                   "newest checkpoint when it is started again");
-    if (attempt->given_up_at > 0)
-        return LS_FAIL(LS_TIMEOUT, "no worker has come up within %.0f s of %s's start%s%s",
-                       attempt->given_up_at - attempt->started_at, name,
-                       notice[0] != '\0' ? ": " : "", notice);
+    if (attempt->lost_at > 0)
+        return liveness_failure(attempt->liveness);
     if (loss->rank >= 0)
         return LS_FAIL(LS_COMM, "rank %d on node %s was ended by signal %d (%s)%s", loss->rank,
                        loss->node, loss->signal, strsignal(loss->signal),
@@ -247,12 +248,12 @@ static ls_status explain(const struct attempt *attempt)
                    name, code, notice[0] != '\0' ? ": " : "", notice);
 }
 
-/* Who did not arrive, as far as the flight records tell. */
+/* Who did not arrive, as far as flight records and beats tell. */
 static void tell_missing(const struct attempt *attempt)
 {
-    char line[1024];
-    flight_explain(line, sizeof line, run_folder_path(attempt->job->folder), attempt->run_epoch,
-                   attempt->job->workers);
+    char line[LIVENESS_TEXT_BYTES];
+    liveness_explain(attempt->liveness, line, sizeof line, run_folder_path(attempt->job->folder),
+                     attempt->run_epoch);
     if (line[0] != '\0')
         log_warn("did_not_arrive %s", line);
 }
@@ -272,8 +273,11 @@ static ls_status judge(const struct attempt *attempt, int64_t *out_step)
     LS_TRY(run_ends_read(&ends, &count, run_folder_path(attempt->job->folder), attempt->run_epoch));
     const struct run_end *cause = run_ends_cause(ends, count);
     bool consequence = cause != NULL && lost_each_other(cause->status);
+    bool lost = relay_loss(attempt->relay)->node[0] != '\0' || attempt->lost_at > 0;
+    /* mpirun wakes the workers that it ends: they may even save and stop. */
+    bool woken = attempt->lost_at > 0 && cause != NULL && cause->status == LS_STOP;
     *out_step = cause != NULL ? cause->step : -1;
-    if (cause == NULL || (consequence && relay_loss(attempt->relay)->node[0] != '\0'))
+    if (cause == NULL || (consequence && lost) || (woken && !attempt->told))
         st = explain(attempt);
     else if (cause->status == LS_STOP)
         log_info("stopped step=%" PRId64 " state=saved next=\"start it again to go on\"",
@@ -317,9 +321,12 @@ ls_status supervise(struct supervise_loss *out, const struct supervise_job *job,
     watch(&attempt);
     segments_remove(run);
     out->came_up = relay_heard(attempt.relay);
+    const char *node = relay_loss(attempt.relay)->node;
     /* What mpirun says while it is being ended is no finding. */
-    if (attempt.given_up_at == 0 && attempt.killed_at == 0)
-        (void)snprintf(out->node, sizeof out->node, "%s", relay_loss(attempt.relay)->node);
+    if (attempt.lost_at > 0)
+        node = liveness_lost_node(attempt.liveness);
+    if (attempt.killed_at == 0)
+        (void)snprintf(out->node, sizeof out->node, "%s", node);
     st = judge(&attempt, &step);
     out->curable =
         lost_each_other(st) || ((st == LS_DEVICE || st == LS_IO) && step > 0 && step > saved);
@@ -328,5 +335,6 @@ done:
     if (attempt.errors >= 0)
         (void)close(attempt.errors);
     relay_close(&attempt.relay);
+    liveness_close(&attempt.liveness);
     return st;
 }

@@ -23,6 +23,9 @@
 #include "launcher/stop_signals.h"
 #include "launcher/train_datasets.h"
 
+/* What the workers add to their own deadline of the start. */
+enum { START_GRACE_S = 30 };
+
 struct train_options {
     struct option_list paths; /* one */
     int64_t workers;          /* 0: as the machine has cores */
@@ -207,7 +210,8 @@ static ls_status train_stage(const struct config *config, const struct train_opt
 {
     job->workers = choose_workers(options, config, job->start.allocation);
     job->start.threads = choose_threads(config, job->workers, job->start.allocation);
-    job->start.start_timeout_s = config->run.start_timeout_s;
+    job->start.start_s = config->run.start_timeout_s + START_GRACE_S;
+    job->start.silence_s = config->run.silence_timeout_s;
     job->start.warning_s = job->start.allocation->job != NULL ? config_slurm_warning_s(config) : 0;
     job->max_restarts = config->run.max_restarts;
     job->restart_window_s = config->run.restart_window_s;

@@ -13,7 +13,7 @@
 #include "worker/signals.h"
 #include "worker/trainer.h"
 
-enum { LEAVE_TIMEOUT_S = 10, CLOSE_TIMEOUT_S = 300, RECORDS_S = 1 };
+enum { LEAVE_TIMEOUT_S = 10, CLOSE_TIMEOUT_S = 90, RECORDS_S = 1 };
 
 /* OpenMP threads that spin ruin shared cores (2 ranks x 2 threads on 2 cores: 645 GFLOP/s against
  * 1475).  Its library reads the variable before main. */
@@ -59,11 +59,10 @@ static int leave(struct trainer *trainer, ls_status st)
 {
     bool good = st == LS_OK || st == LS_STOP;
     write_flight(st);
-    if (trainer->group != NULL)
-        watchdog_phase("end", trainer->step,
-                       good ? CLOSE_TIMEOUT_S : LEAVE_TIMEOUT_S + TRAINER_WATCH_S);
+    trainer_phase(trainer, "end", trainer->step, good ? CLOSE_TIMEOUT_S : LEAVE_TIMEOUT_S);
     write_record(trainer, st);
     if (good) {
+        watchdog_closing(trainer->step, CLOSE_TIMEOUT_S);
         trainer_close(trainer);
         comm_close(&trainer->group);
         return 0;
@@ -72,7 +71,6 @@ static int leave(struct trainer *trainer, ls_status st)
     comm_device_abort(trainer->device_sums);
     if (trainer->agreed) {
         /* The rank with the cause writes its record before anybody ends the job. */
-        comm_set_timeout(trainer->group, LEAVE_TIMEOUT_S);
         if (comm_barrier(trainer->group) != LS_OK)
             status_clear();
     } else {

@@ -14,6 +14,7 @@ struct worker_options {
     const char *run; /* run folder, borrowed from argv */
     int64_t run_epoch;
     int64_t stop_at; /* stop as if asked after this step; 0: not */
+    int64_t beat_s;  /* between signs of life on stderr; 0: none */
     enum worker_progress progress;
     bool device_given;
     enum config_device device; /* in place of the config's, when given */

@@ -15,11 +15,16 @@
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
-#include "core/watchdog.h"
 #include "worker/trainer.h"
 
 /* A failed save is repeated after a tenth of the usual interval, but not at every step. */
-enum { RETRY_SHARE = 10, RETRY_STEPS_MIN = 10, FIRST_AUTO_S = 60, CLOSE_WAIT_S = 60 };
+enum {
+    RETRY_SHARE = 10,
+    RETRY_STEPS_MIN = 10,
+    SHARD_GRACE_S = 10,
+    FIRST_AUTO_S = 60,
+    CLOSE_WAIT_S = 60
+};
 
 static int64_t milestone_steps(const struct config *config)
 {
@@ -231,11 +236,15 @@ static ls_status drain(struct trainer *trainer)
     ls_status st = LS_OK;
     struct saving *saving = &trainer->saving;
     ls_status newest = LS_OK;
+    /* A rank whose disk hangs says so before its peers give up. */
     while (saver_pending(saving->saver) > 0) {
-        watchdog_phase("save", trainer->step,
-                       trainer->config->run.save_timeout_s + TRAINER_WATCH_S);
-        LS_TRY(
-            trainer_agree(trainer, saver_wait(saving->saver, trainer->config->run.save_timeout_s)));
+        trainer_phase(trainer, "save", trainer->step,
+                      trainer->config->run.save_timeout_s + SHARD_GRACE_S);
+        /* A disk that hangs may work after a new start, or on another node. */
+        ls_status waited = saver_wait(saving->saver, trainer->config->run.save_timeout_s);
+        if (waited != LS_OK)
+            waited = status_adopt(LS_TIMEOUT, status_message());
+        LS_TRY(trainer_agree(trainer, waited));
         int32_t mine = (int32_t)saver_progress(saving->saver);
         int32_t *votes = saving->votes;
         int32_t worst = SAVER_NOTHING;
@@ -261,7 +270,6 @@ ls_status trainer_save_begin(struct trainer *trainer)
     saving->asked = false;
     saving->retry_step = 0;
     if (state == NULL && is_milestone(trainer)) {
-        comm_set_timeout(trainer->group, trainer->config->run.save_timeout_s);
         st = drain(trainer);
         if (st == LS_CHECKPOINT)
             st = count_failure(trainer);
@@ -293,7 +301,7 @@ done:
 ls_status trainer_save_now(struct trainer *trainer)
 {
     ls_status st = LS_OK;
-    comm_set_timeout(trainer->group, trainer->config->run.save_timeout_s);
+    trainer_phase(trainer, "save", trainer->step, trainer->config->run.save_timeout_s);
     st = drain(trainer);
     if (st == LS_CHECKPOINT && saver_pending(trainer->saving.saver) == 0) {
         if (trainer->rank == 0)

@@ -1,6 +1,7 @@
 /* Opening a run.  Each stage is local work followed by an agreement, so that a rank that cannot
  * open a dataset is named by all instead of leaving them in the first all-reduce. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,7 +11,20 @@
 #include "core/watchdog.h"
 #include "worker/trainer.h"
 
-enum { MIN_BUCKET_BYTES = 256 << 10, BUCKETS_WANTED = 16, MESSAGE_BYTES = 2048 };
+enum { MIN_BUCKET_BYTES = 256 << 10, BUCKETS_WANTED = 16, MESSAGE_BYTES = 2048, MPI_START_S = 300 };
+
+/* What the watchdog leaves to collectives that pass their deadline. */
+static const double WATCH_SHARE = 0.5;
+static const double WATCH_MOST_S = 15;
+
+void trainer_phase(struct trainer *trainer, const char *phase, int64_t step, double limit_s)
+{
+    if (trainer->group != NULL)
+        comm_set_timeout(trainer->group, limit_s);
+    if (trainer->device_sums != NULL)
+        comm_device_set_timeout(trainer->device_sums, limit_s);
+    watchdog_phase(phase, step, limit_s + fmin(WATCH_SHARE * limit_s + 1, WATCH_MOST_S));
+}
 
 ls_status trainer_agree(struct trainer *trainer, ls_status mine)
 {
@@ -38,6 +52,20 @@ done:
     return st;
 }
 
+/* The rank as the starter tells it: MPI_Init may be what hangs. */
+static int foreseen_rank(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *text = getenv(names[i]);
+        char *end = NULL;
+        long rank = text != NULL ? strtol(text, &end, 10) : -1;
+        if (text != NULL && end != text && *end == '\0' && rank >= 0 && rank < INT32_MAX)
+            return (int)rank;
+    }
+    return 0;
+}
+
 /* The job joins with the config's deadline; that the config cannot be read is told to all after. */
 static ls_status join(struct trainer *trainer)
 {
@@ -49,12 +77,18 @@ static ls_status join(struct trainer *trainer)
         options.timeout_s = trainer->config->run.start_timeout_s;
     else
         (void)snprintf(message, sizeof message, "%s", status_message());
+    LS_TRY(watchdog_open(&(struct watchdog_options){.run = trainer->options->run,
+                                                    .run_epoch = trainer->options->run_epoch,
+                                                    .rank = foreseen_rank(),
+                                                    .beat_s = (double)trainer->options->beat_s}));
+    trainer_phase(trainer, "start", trainer->step, read == LS_OK ? options.timeout_s : MPI_START_S);
+    fault_arm_text(getenv("LS_FAULT"), foreseen_rank(), trainer->options->run_epoch);
+    (void)fault_point("start");
     LS_TRY(comm_open(&trainer->group, &options));
     trainer->rank = comm_rank(trainer->group);
-    fault_arm_text(getenv("LS_FAULT"), trainer->rank, trainer->options->run_epoch);
     trainer->size = comm_size(trainer->group);
     log_open(trainer->rank, LOG_LEVEL_INFO);
-    LS_TRY(watchdog_open(trainer->options->run, trainer->options->run_epoch, trainer->rank));
+    watchdog_rank(trainer->rank);
     LS_TRY(trainer_agree(trainer, read == LS_OK ? LS_OK : status_adopt(read, message)));
     log_info("joined ranks=%d", trainer->size); /* the launcher's deadline for this is met */
 done:
@@ -202,21 +236,14 @@ done:
     return st;
 }
 
-/* A phase has one deadline: ranks wait for each other as long as one of them may take. */
-static void begin_phase(struct trainer *trainer, const char *phase, double timeout_s)
-{
-    watchdog_phase(phase, trainer->step, timeout_s + TRAINER_WATCH_S);
-    comm_set_timeout(trainer->group, timeout_s);
-}
-
 ls_status trainer_open(struct trainer *trainer, const struct worker_options *options)
 {
     ls_status st = LS_OK;
     *trainer = (struct trainer){.options = options, .own = true};
     LS_TRY(join(trainer));
-    begin_phase(trainer, "load", trainer->config->run.save_timeout_s);
+    trainer_phase(trainer, "load", 0, trainer->config->run.save_timeout_s);
     LS_TRY(trainer_choose_origin(trainer));
-    begin_phase(trainer, "start", trainer->config->run.start_timeout_s);
+    trainer_phase(trainer, "start", 0, trainer->config->run.start_timeout_s);
     LS_TRY(trainer_agree(trainer, open_basis(trainer)));
     LS_TRY(trainer_choose_sums(trainer));
     /* No rank takes memory of a card before all that share it have looked at what is free. */
@@ -224,9 +251,9 @@ ls_status trainer_open(struct trainer *trainer, const struct worker_options *opt
     LS_TRY(trainer_agree(trainer, open_model(trainer)));
     LS_TRY(trainer_compare_ranks(trainer));
     LS_TRY(trainer_agree(trainer, open_sums(trainer)));
-    begin_phase(trainer, "load", trainer->config->run.save_timeout_s);
+    trainer_phase(trainer, "load", trainer->step, trainer->config->run.save_timeout_s);
     LS_TRY(trainer_resume(trainer));
-    begin_phase(trainer, "start", trainer->config->run.start_timeout_s);
+    trainer_phase(trainer, "start", trainer->step, trainer->config->run.start_timeout_s);
     LS_TRY(trainer_agree(trainer, open_at_step(trainer)));
 done:
     return st;

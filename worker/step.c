@@ -11,14 +11,18 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/fault.h"
 #include "core/files.h"
+#include "core/flight.h"
 #include "core/log.h"
-#include "core/watchdog.h"
 #include "model/schedule.h"
 #include "worker/signals.h"
 #include "worker/trainer.h"
 
 enum { VOTE_TEXT_BYTES = 512 };
+
+static const double DATA_SHARE = 0.8; /* of a step's deadline */
+static const double LEAST_WAIT_S = 0.01;
 
 /* What a rank brings to the joint decision; exchanged as bytes. */
 struct vote {
@@ -84,6 +88,8 @@ static ls_status gradient_ready(void *context, int64_t offset, int64_t count)
 static ls_status compute(struct trainer *trainer, struct step_work *work)
 {
     ls_status st = LS_OK;
+    /* A rank whose data stays away says so before its peers give up: then all know the cause. */
+    double until_s = clock_now_s() + DATA_SHARE * trainer->step_limit_s;
     LS_TRY(jepa_begin_step(trainer->jepa));
     if (trainer->buckets != NULL)
         comm_buckets_begin(trainer->buckets);
@@ -91,8 +97,10 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
         LS_TRY(jepa_want_gram(trainer->jepa));
     for (int i = 0; i < trainer->micro_count; i++) {
         struct hash128 draws;
+        flight_phase("data", trainer->step + 1);
         bool last = i == trainer->micro_count - 1;
-        LS_TRY(feed_take(trainer->feed, &draws, trainer->config->run.step_timeout_s));
+        LS_TRY(feed_take(trainer->feed, &draws, fmax(until_s - clock_now_s(), LEAST_WAIT_S)));
+        flight_phase("compute", trainer->step + 1);
         LS_TRY(jepa_staged_micro_batch(trainer->jepa, 1.0 / trainer->config->micro_batches,
                                        last && trainer->buckets != NULL ? gradient_ready : NULL,
                                        trainer));
@@ -138,6 +146,7 @@ static int count_votes(const struct trainer *trainer, struct step_work *work)
 static ls_status decide(struct trainer *trainer, struct step_work *work, ls_status mine)
 {
     struct vote *vote = &work->vote;
+    flight_phase("decide", trainer->step + 1);
     vote->status = (int32_t)mine;
     vote->stop = worker_stop_asked() ? 1 : 0;
     vote->save_progress = (int32_t)saver_progress(trainer->saving.saver);
@@ -170,6 +179,7 @@ static ls_status reduce(struct trainer *trainer, struct step_work *work)
     struct comm_request *request = NULL;
     int64_t dim = jepa_parameters(trainer->jepa)->shape.dim;
     double start_s = clock_now_s();
+    flight_phase("reduce", trainer->step + 1);
     if (trainer->buckets != NULL)
         LS_TRY(comm_buckets_wait(trainer->buckets));
     work->comm_wait_s += clock_now_s() - start_s;
@@ -285,10 +295,10 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
     memset(&work, 0, sizeof work);
     work.want_gram = number == 1 || number % trainer->config->meta.eval_freq == 0;
     log_step(number);
-    watchdog_phase("step", number, trainer->config->run.step_timeout_s + TRAINER_WATCH_S);
-    comm_set_timeout(trainer->group, trainer->config->run.step_timeout_s);
-    if (trainer->device_sums != NULL)
-        comm_device_set_timeout(trainer->device_sums, trainer->config->run.step_timeout_s);
+    trainer->step_limit_s = step_times_limit(&trainer->times, trainer->config->run.step_timeout_s,
+                                             trainer->config->run.start_timeout_s);
+    trainer_phase(trainer, "step", number, trainer->step_limit_s);
+    (void)fault_point("step");
     LS_TRY(decide(trainer, &work, compute(trainer, &work)));
     out->stop = work.vote.stop != 0;
     trainer->saving.asked = work.vote.save_asked != 0;
@@ -303,10 +313,12 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
         trainer->bad_steps = 0;
         jepa_mask_tokens_set(trainer->jepa, work.vote.mask_tokens);
         struct schedule_values values = schedule_at(trainer->config, number);
+        flight_phase("update", number);
         LS_TRY(update(trainer, &values, metrics->grad_norm));
     }
     trainer->step = number;
     metrics->step_s = clock_now_s() - start_s;
+    step_times_add(&trainer->times, metrics->step_s);
     metrics->flops_per_s /= metrics->step_s;
     metrics->clips_per_s =
         (double)trainer->config->data.batch_size * trainer->config->micro_batches / metrics->step_s;

@@ -21,11 +21,10 @@
 #include "worker/metrics.h"
 #include "worker/options.h"
 #include "worker/saver.h"
+#include "worker/step_times.h"
 
 /* Where gradients are summed over ranks: nowhere (one rank), in host memory, between GPUs. */
 enum trainer_sums { TRAINER_SUMS_NONE, TRAINER_SUMS_HOST, TRAINER_SUMS_DEVICE };
-
-enum { TRAINER_WATCH_S = 15 }; /* left to collectives that pass their deadline */
 
 /* Checkpoints of this run: the writer, and how the last saves went. */
 struct saving {
@@ -65,10 +64,12 @@ struct trainer {
     int64_t step;                 /* finished steps */
     int64_t *skipped;             /* steps whose draws a rollback passed over, ascending */
     int skipped_count;
-    int bad_steps; /* in a row, up to now */
-    void *votes;   /* [size], of a step (step.c) */
-    double *sums;  /* statistics of a step, summed over ranks (step.c) */
-    float *gram;   /* [dim, dim] */
+    int bad_steps;           /* in a row, up to now */
+    void *votes;             /* [size], of a step (step.c) */
+    double *sums;            /* statistics of a step, summed over ranks (step.c) */
+    float *gram;             /* [dim, dim] */
+    struct step_times times; /* of the steps of this start */
+    double step_limit_s;     /* deadline of the running step */
     struct saving saving;
     struct metrics *metrics; /* rank 0 */
     struct display display;  /* rank 0 */
@@ -88,6 +89,10 @@ void trainer_close(struct trainer *trainer);
 /* Train until all steps are done (LS_OK) or a stop is asked and the state is saved (LS_STOP).
  * Collective.  Errors: any. */
 ls_status trainer_run(struct trainer *trainer) LS_MUST_CHECK;
+
+/* Go on to a phase of `step` (core/watchdog.h) whose collectives have `limit_s`; the phase has a
+ * little longer, so that they can tell who is missing.  Local. */
+void trainer_phase(struct trainer *trainer, const char *phase, int64_t step, double limit_s);
 
 /* Bring `mine` to all ranks; on failure sets `agreed` and `own`.  A rank that failed gets its own
  * failure back, the others the worst one ("rank 3: ...").  Collective. */

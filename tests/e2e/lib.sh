@@ -46,7 +46,7 @@ pass() {
     echo "$TEST_NAME: ok${1:+: $1}"
     exit 0
 }
-fail() { echo "$TEST_NAME: FAILED: $1"; exit 1; }
+fail() { [ -z "${KEEP:-}" ] || cp -r "$WORK" "$KEEP"; echo "$TEST_NAME: FAILED: $1"; exit 1; }
 skip() { echo "$TEST_NAME: skipped: $1"; exit 77; }
 
 need_program() { [ -x "$1" ] || fail "$1 is not built"; }

@@ -10,6 +10,7 @@
 #include "comm/internal.h"
 #include "core/clock.h"
 #include "core/files.h"
+#include "core/flight.h"
 
 enum { ABORT_GRACE_MS = 2000 };
 
@@ -149,7 +150,10 @@ ls_status comm_open(struct comm_group **out, const struct comm_options *options)
     LS_TRY(core_alloc(&group->missing, COMM_TEXT_BYTES));
     LS_TRY(core_alloc(&group->broken_text, COMM_TEXT_BYTES));
     LS_TRY(open_locks(group));
+    flight_collective("MPI_Init", 0, 0);
+    flight_waits(true);
     LS_TRY(join_job(group));
+    flight_waits(false);
     for (int i = 0; i < COMM_SUM_SLOTS; i++)
         LS_TRY(open_slot(&group->sum_slots[i], group->size, true));
     LS_TRY(open_slot(&group->other_slot, group->size, false));

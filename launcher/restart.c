@@ -24,8 +24,11 @@ static void open_file(const struct restart_job *job, const char *run)
     struct job_file before;
     (void)job_file_read(&before, run);
     memset(file, 0, sizeof *file);
-    /* A cancelled run that is started again is meant to run. */
-    job_file_forget_cancel(run);
+    /* A cancelled run that is started again is meant to run; unless it was SLURM that put the job
+     * back, because it took the nodes while the job was on its way out. */
+    const struct allocation *a = job->start.allocation;
+    if (a->job == NULL || a->restart == 0 || strcmp(before.job, a->job) != 0)
+        job_file_forget_cancel(run);
     if (gethostname(file->host, sizeof file->host - 1) != 0)
         (void)snprintf(file->host, sizeof file->host, "unknown");
     file->pid = getpid();
@@ -84,8 +87,8 @@ static ls_status run_starts(struct restart_job *job, struct restart_policy *poli
     char last_lost[sizeof loss->node] = "";
     for (;;) {
         double pause = 0;
-        if (stop_asked()) {
-            log_info("stopped before=workers_started");
+        if (stop_asked() || job_file_cancelled(run)) {
+            log_info("stopped before=workers_started%s", stop_asked() ? "" : " reason=cancelled");
             loss->curable = false;
             return LS_STOP;
         }

@@ -183,6 +183,22 @@ refuse 1 "its launcher, process $other, is gone" "$lockstep" cancel "$WORK/orpha
 kill -0 "$other" 2>/dev/null || fail "cancel has ended a process that is no launcher"
 kill "$other" "$holder"
 
+# A cancelled job that SLURM itself has put back into its queue does not go on.
+rm -f "$WORK/started"
+cat >"$WORK/worker" <<EOF
+#!/bin/sh
+touch "$WORK/started"
+EOF
+mkdir -p "$WORK/cancelled"
+echo '{"state":"stopping","job":"7"}' >"$WORK/cancelled/job.json"
+: >"$WORK/cancelled/cancel"
+code=0
+SLURM_JOB_ID=7 SLURM_RESTART_COUNT=1 timeout -k 5 60 "$lockstep" train configs/demo.yaml "${sets[@]}" -n 1 \
+    --set "folder=$WORK/cancelled" --requeue >"$WORK/out" 2>"$WORK/err" || code=$?
+[ "$code" = 75 ] || fail "cancelled job: exit code $code: $(tail -1 "$WORK/err")"
+grep -q 'before=workers_started reason=cancelled' "$WORK/err" || fail "cancelled job: $(tail -1 "$WORK/err")"
+[ ! -e "$WORK/started" ] || fail "cancelled job: a worker was started"
+
 # --fresh once is refused where there is a run.
 train 2 "$WORK/run holds a run already.*--fresh --fresh" --fresh
 [ -e "$WORK/run/config.yaml" ] || fail "--fresh once has removed the run"

@@ -35,7 +35,7 @@ static double cpu_now_s(void)
 /* Small whole numbers, whose sums are exact in any order. */
 static float value_of(int rank, int64_t i)
 {
-    return (float)((i * 7 + rank * 13) % 64);
+    return (float)((i * 7 + (int64_t)rank * 13) % 64);
 }
 
 static ls_status check(const struct bench *bench, int64_t count)

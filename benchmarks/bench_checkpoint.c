@@ -203,9 +203,9 @@ static double memory_gb(const char *key)
 static ls_status run(struct bench *bench)
 {
     ls_status st = LS_OK;
-    double copy_s[REPEATS_MAX];
-    double durable_s[REPEATS_MAX];
-    double bare_s[REPEATS_MAX];
+    double copy_s[REPEATS_MAX] = {0};
+    double durable_s[REPEATS_MAX] = {0};
+    double bare_s[REPEATS_MAX] = {0};
     double gb = (double)bench->bytes / 1e9;
     long repeats = bench->settings.repeats;
     printf("%s: %.1f M parameters, %.2f GB of state, in %s\n", bench->settings.model,

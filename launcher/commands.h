@@ -40,6 +40,7 @@ extern const struct path_kind path_kind_config;           /* a YAML file */
 extern const struct command command_export;
 extern const struct command command_import;
 extern const struct command command_pack;
+extern const struct command command_plan;
 extern const struct command command_scale;
 extern const struct command command_train;
 extern const struct command command_submit;

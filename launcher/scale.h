@@ -16,6 +16,7 @@ struct scale_sample {
     double data_wait_s;    /* for data, the rank that waits most */
     double comm_wait_s;    /* for the network, the rank that waits least */
     double rank_wait_s;    /* for slower ranks, mean over ranks */
+    double scatter;        /* of step times: robust standard deviation over the median */
     double gradient_bytes; /* that are summed over ranks, once a step */
 };
 
@@ -37,6 +38,11 @@ struct scale_point {
  * Local.  Errors: LS_DATA naming the file when it has too few steps. */
 ls_status scale_read(struct scale_sample *out, const char *run, int64_t warm_up,
                      int64_t steps) LS_MUST_CHECK;
+
+/* The samples of FOLDER/scale.csv; owned by the caller (free list).  Local.  Errors: LS_IO,
+ * LS_DATA.
+ */
+ls_status scale_load(struct scale_samples *out, const char *folder) LS_MUST_CHECK;
 
 /* Points of all node counts, ascending, from samples; owned by the caller.  Local.  Errors:
  * LS_NOMEM. */

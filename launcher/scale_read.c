@@ -9,7 +9,10 @@
 #include "core/files.h"
 #include "launcher/scale.h"
 
-enum { METRICS_BYTES_MAX = 64 << 20 };
+enum { METRICS_BYTES_MAX = 64 << 20, FIELDS = 12 };
+
+/* Standard deviation of normal values over their median absolute deviation. */
+#define NORMAL_MAD 1.4826
 
 enum column { STEP_S, DATA_WAIT, COMM_WAIT, RANK_WAIT, CLIPS, COLUMNS };
 
@@ -76,9 +79,49 @@ ls_status scale_read(struct scale_sample *out, const char *run, int64_t warm_up,
     out->comm_wait_s = median(columns[COMM_WAIT], steps);
     out->rank_wait_s = median(columns[RANK_WAIT], steps);
     out->clips = median(columns[CLIPS], steps);
+    for (int64_t i = 0; i < steps; i++)
+        columns[STEP_S][i] = fabs(columns[STEP_S][i] - out->step_s);
+    out->scatter = NORMAL_MAD * median(columns[STEP_S], steps) / out->step_s;
 done:
     for (int c = 0; c < COLUMNS; c++)
         free(columns[c]);
+    free(text);
+    free(path);
+    return st;
+}
+
+ls_status scale_load(struct scale_samples *out, const char *folder)
+{
+    ls_status st = LS_OK;
+    char *path = NULL;
+    char *text = NULL;
+    struct scale_samples samples = {0};
+    int lines = 0;
+    LS_TRY(core_format(&path, "%s/scale.csv", folder));
+    LS_TRY(files_read(&text, NULL, path, METRICS_BYTES_MAX));
+    for (const char *at = text; *at != '\0'; at++)
+        lines += *at == '\n';
+    LS_TRY(core_alloc(&samples.list, lines));
+    for (const char *line = strchr(text, '\n'); line != NULL && line[1] != '\0';
+         line = strchr(line + 1, '\n')) {
+        struct scale_sample *s = &samples.list[samples.count++];
+        int read =
+            sscanf(line + 1, "%d,%d,%d,%" SCNd64 ",%lf,%lf,%*f,%lf,%lf,%lf,%lf,%lf", &s->nodes,
+                   &s->workers, &s->repeat, &s->steps, &s->clips, &s->step_s, &s->data_wait_s,
+                   &s->comm_wait_s, &s->rank_wait_s, &s->scatter, &s->gradient_bytes);
+        if (read != FIELDS - 1 || s->nodes < 1 || s->workers < s->nodes || !(s->step_s > 0)) {
+            st = LS_FAIL(LS_DATA, "%s:%d: not a line of `lockstep scale`", path, samples.count + 1);
+            goto done;
+        }
+    }
+    if (samples.count == 0) {
+        st = LS_FAIL(LS_DATA, "%s: no samples", path);
+        goto done;
+    }
+    *out = samples;
+    samples.list = NULL;
+done:
+    free(samples.list);
     free(text);
     free(path);
     return st;

@@ -50,13 +50,13 @@ static ls_status write_csv(const char *folder, const struct scale_samples *sampl
     LS_TRY(core_format(&path, "%s/scale.csv", folder));
     LS_TRY(page_open(&page));
     (void)fprintf(page.stream, "nodes,workers,repeat,steps,clips,step_s,clips_per_s,data_wait_s,"
-                               "comm_wait_s,rank_wait_s,gradient_bytes\n");
+                               "comm_wait_s,rank_wait_s,scatter,gradient_bytes\n");
     for (int i = 0; i < samples->count; i++) {
         const struct scale_sample *s = &samples->list[i];
-        (void)fprintf(page.stream, "%d,%d,%d,%" PRId64 ",%.0f,%.6f,%.4f,%.6f,%.6f,%.6f,%.0f\n",
+        (void)fprintf(page.stream, "%d,%d,%d,%" PRId64 ",%.0f,%.6f,%.4f,%.6f,%.6f,%.6f,%.5f,%.0f\n",
                       s->nodes, s->workers, s->repeat, s->steps, s->clips, s->step_s,
                       s->clips / s->step_s, s->data_wait_s, s->comm_wait_s, s->rank_wait_s,
-                      s->gradient_bytes);
+                      s->scatter, s->gradient_bytes);
     }
     LS_TRY(page_write(&page, path));
 done:

@@ -68,21 +68,6 @@ struct jepa_result {                           /* sums over the micro-batches of
     int64_t rows, padding_rows; /* of the activation matrices: all, and those of no token */
 };
 
-/* What a micro-batch asks for, in true tokens: no padding. */
-struct jepa_work {
-    int clips, tokens, groups; /* tokens of a clip */
-    int context_count[CONFIG_MASK_GROUPS_MAX];
-    int predicted_count[CONFIG_MASK_GROUPS_MAX];
-    int64_t target_queries; /* tokens that any group predicts, each counted once, over all clips */
-};
-
-/* Model FLOPs of one micro-batch, forward and backward: products and attention, two per
- * multiply-add.  Target encoder: forward only, its last block's queries, projection and MLP at
- * predicted tokens only.  Context encoder and predictor: backward counts twice forward, save for
- * the patch embedding, whose input needs no gradient (once); the predictor's last block like the
- * target's.  Padding and recomputation (activation checkpointing) do not count.  Local. */
-double jepa_flops(const struct model_shape *shape, const struct jepa_work *work);
-
 /* Allocate everything.  `ops` and `device` are borrowed for the life of the model.  Local.  Errors:
  * LS_USAGE, LS_NOMEM, LS_DEVICE. */
 ls_status jepa_open(struct jepa **out, const struct jepa_options *options,

@@ -4,6 +4,7 @@
  * filled on the copy queue.  A slot's copies wait for the computation that used it last, the
  * computation waits for the copies, and the host waits for neither, save before it takes its own
  * memory back. */
+#include "core/flops.h"
 #include "model/jepa_parts.h"
 
 /* Of the pixels of the clips that the public encoder was normalised with (ImageNet). */
@@ -86,7 +87,7 @@ static ls_status fill_clips(struct jepa *jepa, struct jepa_slot *slot,
 static double count_flops(const struct jepa *jepa, const struct jepa_batch *batch,
                           const struct layout *layout)
 {
-    struct jepa_work work = {
+    struct flops_work work = {
         .clips = batch->clips,
         .tokens = layout->tokens,
         .groups = layout->groups,
@@ -96,7 +97,7 @@ static double count_flops(const struct jepa *jepa, const struct jepa_batch *batc
         work.context_count[g] = batch->context_count[g];
         work.predicted_count[g] = batch->predicted_count[g];
     }
-    return jepa_flops(&jepa->options.shape, &work);
+    return flops_micro_batch(NULL, &jepa->options.shape, &work);
 }
 
 /* On the copy queue. */

@@ -25,7 +25,7 @@ refuses() { # WORDS OPTION...
 scale --nodes 1 || fail "one node: $(tail -1 "$WORK/log")"
 grep -q '^    1       1 ' "$WORK/table" || fail "no line for one node: $(cat "$WORK/table")"
 [ "$(wc -l <"$WORK/out/scale.csv")" = 3 ] || fail "scale.csv has $(wc -l <"$WORK/out/scale.csv") lines"
-awk -F, 'NR > 1 && !($5 == 2 && $6 > 0 && $7 > 0 && $11 > 1e6) { exit 1 }' "$WORK/out/scale.csv" ||
+awk -F, 'NR > 1 && !($5 == 2 && $6 > 0 && $7 > 0 && $12 > 1e6) { exit 1 }' "$WORK/out/scale.csv" ||
     fail "scale.csv: $(tail -1 "$WORK/out/scale.csv")"
 cmp -s "$WORK/table" "$WORK/out/scale.txt" || fail "scale.txt is not the table"
 if command -v gnuplot >/dev/null; then
@@ -43,4 +43,17 @@ refuses 'numbers from 1' --nodes 1,x
 refuses 'one of them' --nodes 1 --weak --strong
 refuses 'strong scaling cannot' --nodes 1,2 --strong --hosts a,b
 refuses '2 are there' --nodes 4 --hosts a,b
+
+# The forecast from what was measured: one node takes as long as it did, a slow link is what bounds two.
+plan() {
+    "$lockstep" plan configs/demo.yaml --set "data.datasets=[$WORK/dataset]" --set data.batch_size=2 \
+        --set tasks_per_node=1 "$@" >"$WORK/plan" 2>"$WORK/log"
+}
+plan --profile "$WORK/out" --link 10 --nodes 1,2 -o "$WORK/forecast" || fail "plan: $(tail -1 "$WORK/log")"
+measured=$(awk -F, 'NR > 1 { sum += $6 } END { print sum / 2 }' "$WORK/out/scale.csv")
+awk -F, -v m="$measured" 'NR == 2 { d = $3 - m; exit !(d < 1e-4 && d > -1e-4) }' "$WORK/forecast/plan.csv" ||
+    fail "plan: one node was $measured s: $(sed -n 2p "$WORK/forecast/plan.csv")"
+grep -q '^    2 .* network$' "$WORK/plan" || fail "plan: two nodes at 10 Mbit/s: $(cat "$WORK/plan")"
+plan --nodes 2 && fail "plan: no profile and no card, and it goes on"
+grep -q 'is not guessed' "$WORK/log" || fail "plan: it says: $(cat "$WORK/log")"
 pass "table, CSV, plots; nothing twice"

@@ -1,5 +1,7 @@
 /* Model FLOPs by counting: what the mathematics asks for, whatever a device pads or recomputes. */
-#include "model/jepa.h"
+#include "core/flops.h"
+
+#include <stddef.h>
 
 /* A linear map of `rows` rows. */
 static double linear(double rows, double from, double to)
@@ -15,7 +17,8 @@ static double block(double dim, double hidden, double rows, double queries, doub
            linear(queries, dim, dim) + 2.0 * linear(queries, dim, hidden);
 }
 
-double jepa_flops(const struct model_shape *s, const struct jepa_work *work)
+double flops_micro_batch(double *backward, const struct model_shape *s,
+                         const struct flops_work *work)
 {
     const double patch = 3.0 * s->tubelet * s->patch * s->patch;
     const double tokens = work->tokens;
@@ -41,5 +44,7 @@ double jepa_flops(const struct model_shape *s, const struct jepa_work *work)
             linear(predicted, s->pred_dim, s->dim);
     }
     /* Backward is two products for each of forward's; pixels need no gradient. */
+    if (backward != NULL)
+        *backward = embed + 2.0 * trained;
     return target + 2.0 * embed + 3.0 * trained;
 }

@@ -18,7 +18,7 @@ need_emulated() {
 train() {
     local run=$1 device=$2 code=0
     shift 2
-    LOCKSTEP_WORKER=$(realpath "$emulated/lockstep-worker") timeout -k 5 200 "$lockstep" train configs/demo.yaml -n 2 \
+    LOCKSTEP_WORKER=$(realpath "$emulated/lockstep-worker") timeout -k 5 300 "$lockstep" train configs/demo.yaml -n 2 \
         --device "$device" --set "folder=$WORK/$run" --set "data.datasets=[$WORK/dataset]" --set tasks_per_node=2 \
         --set data.batch_size=1 --set data.crop_size=32 --set model.embed_dim=32 --set model.num_heads=2 --set model.depth=2 \
         --set model.pred_embed_dim=32 --set model.pred_num_heads=2 --set model.pred_depth=1 --set lockstep.threads=1 \
@@ -36,16 +36,19 @@ ends() {
 }
 digest() { "$lockstep" inspect "$WORK/$1/checkpoints/latest" --json | sed 's/.*"digest":"\([0-9a-f]*\)".*/\1/'; }
 
-# same_losses RUN RUN: the same draws, losses within 1e-6 in the first step, 1e-5 after.
+# same_losses RUN RUN: the same draws; losses within 1e-6 in the first step, 1e-5 to step 20, 1 % in the mean later.
 same_losses() {
-    /usr/bin/python3 - "$WORK" "$@" >"$WORK/log" 2>&1 <<'X' || fail "$1 and $2: $(tail -1 "$WORK/log")"
+    /usr/bin/python3 - "$WORK" "$@" >"$WORK/losses" 2>&1 <<'X' || fail "$1 and $2: $(tail -1 "$WORK/losses")"
 import json, sys
 folder, first, second = sys.argv[1:]
-a_lines, b_lines = ([json.loads(l) for l in open(f"{folder}/{run}/metrics.jsonl")] for run in (first, second))
-assert len(a_lines) == len(b_lines) == 4, (len(a_lines), len(b_lines))
-for a, b in zip(a_lines, b_lines):
-    off = abs(a["loss"] - b["loss"]) / a["loss"]
-    assert a["draw_hash"] == b["draw_hash"], f"step {a['step']}: other draws"
-    assert off <= (1e-6 if a["step"] == 1 else 1e-5), f"step {a['step']}: losses differ by {off:.2g}"
+a, b = ([json.loads(l) for l in open(f"{folder}/{run}/metrics.jsonl")] for run in (first, second))
+assert [s["step"] for s in a] == [s["step"] for s in b] and len(a) >= 4, (len(a), len(b))
+assert [s["draw_hash"] for s in a] == [s["draw_hash"] for s in b], "other draws"
+far = [abs(x["loss"] - y["loss"]) / x["loss"] for x, y in zip(a, b)]
+later = [sum(s["loss"] for s in run[20:]) for run in (a, b)]
+mean = abs(later[0] - later[1]) / later[0] if len(a) > 20 else 0.0
+print(f"{first} and {second}: first {far[0]:.1e}, to step 20 {max(far[:20]):.1e}, mean later {mean:.1e}")
+assert far[0] <= 1e-6 and max(far[:20]) <= 1e-5 and mean <= 1e-2, f"losses are beyond their bounds: {far}"
 X
+    sed 's/^/  /' "$WORK/losses"
 }

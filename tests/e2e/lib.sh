@@ -18,6 +18,7 @@ if [ "$DEVICE" = emulated ]; then
     export LOCKSTEP_WORKER LOCKSTEP_TEST_DEVICE=emulated
     device_options=(--device emulated)
 fi
+export device_options # for the script that sources this
 TEST_NAME=$(basename "$0" .sh)
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/lockstep-$TEST_NAME.XXXXXX") || exit 1
 CLEANUP=()

@@ -127,6 +127,10 @@ static ls_status plan_make(struct op_device *device, struct product_plan *plan)
         cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
         BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
                                                 &epilogue, sizeof epilogue));
+        /* Stands in for the bias while an algorithm is chosen: as well aligned as biases are. */
+        BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                &device->blas_workspace_dev,
+                                                sizeof device->blas_workspace_dev));
     }
     if (plan->transpose_b)
         BLAS_TRY(cublasLtMatrixLayoutCreate(&plan->a, in, k, n, (int64_t)k));

@@ -221,7 +221,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatmulPreference_t p, int,
                                               cublasLtMatmulHeuristicResult_t *results, int *found)
 {
-    *found = fits(of(a), of(b), of(c), of(d)) ? 1 : 0;
+    bool epilogue = of(d).epilogue == CUBLASLT_EPILOGUE_DEFAULT || of(d).bias != nullptr;
+    *found = epilogue && fits(of(a), of(b), of(c), of(d)) ? 1 : 0;
     std::memset(results, 0, sizeof *results);
     for (int i = 0; i < 4; i++)
         results->algo.data[i] = reinterpret_cast<preference *>(p)->alignment[i];

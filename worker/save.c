@@ -23,7 +23,9 @@ enum {
     RETRY_STEPS_MIN = 10,
     SHARD_GRACE_S = 10,
     FIRST_AUTO_S = 60,
-    CLOSE_WAIT_S = 60
+    CLOSE_WAIT_S = 60,
+    LAST_TRIES = 3,
+    LAST_PAUSE_S = 3
 };
 
 static int64_t milestone_steps(const struct config *config)
@@ -298,6 +300,30 @@ done:
     return st;
 }
 
+/* The save that a start of the run ends with.  It has no later step to be tried again at, so it is
+ * tried a few times at once. */
+static ls_status save_last(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    struct saver *saver = trainer->saving.saver;
+    int allowed = trainer->config->run.max_failed_saves;
+    int most = allowed < LAST_TRIES ? allowed : LAST_TRIES;
+    for (int tries = 1;; tries++) {
+        LS_TRY(trainer_agree(trainer, stage(trainer, saver_stage(saver))));
+        st = drain(trainer);
+        if (st != LS_CHECKPOINT || tries == most || saver_pending(saver) > 0)
+            break;
+        if (trainer->rank == 0)
+            log_warn("checkpoint not_saved try=%d of=%d: %s", tries, most, status_message());
+        status_clear();
+        saver_settle(saver); /* before anybody writes into the same folder again */
+        clock_sleep_s(LAST_PAUSE_S);
+        LS_TRY(trainer_agree(trainer, LS_OK));
+    }
+done:
+    return st;
+}
+
 ls_status trainer_save_now(struct trainer *trainer)
 {
     ls_status st = LS_OK;
@@ -312,8 +338,7 @@ ls_status trainer_save_now(struct trainer *trainer)
     LS_TRY(st);
     if (trainer->saving.saved_step == trainer->step)
         goto done;
-    LS_TRY(trainer_agree(trainer, stage(trainer, saver_stage(trainer->saving.saver))));
-    LS_TRY(drain(trainer));
+    LS_TRY(save_last(trainer));
 done:
     return st;
 }

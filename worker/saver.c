@@ -37,7 +37,7 @@ struct saver {
     struct checkpoint_shard_facts *all_facts; /* [size], of the one being committed */
     int oldest, pending;
     int64_t discard_step; /* -1: none */
-    bool touched, stop, running, ended;
+    bool touched, discarding, stop, running, ended;
     pthread_t writer;
     pthread_mutex_t mutex;
     pthread_cond_t work, done;
@@ -177,9 +177,12 @@ static void *write_generations(void *context)
         int64_t dead_step = saver->discard_step;
         if (dead_step >= 0) {
             saver->discard_step = -1;
+            saver->discarding = true;
             (void)pthread_mutex_unlock(&saver->mutex);
             discard(saver, dead_step);
             (void)pthread_mutex_lock(&saver->mutex);
+            saver->discarding = false;
+            (void)pthread_cond_signal(&saver->done);
         } else if (saver->stop) {
             break;
         } else if (generation != NULL) {
@@ -408,5 +411,13 @@ void saver_finish(struct saver *saver, bool discard_it)
     saver->oldest = (saver->oldest + 1) % SAVER_GENERATIONS;
     saver->pending--;
     (void)pthread_cond_signal(&saver->work);
+    (void)pthread_mutex_unlock(&saver->mutex);
+}
+
+void saver_settle(struct saver *saver)
+{
+    (void)pthread_mutex_lock(&saver->mutex);
+    while (saver->discard_step >= 0 || saver->discarding)
+        (void)pthread_cond_wait(&saver->done, &saver->mutex);
     (void)pthread_mutex_unlock(&saver->mutex);
 }

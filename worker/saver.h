@@ -85,4 +85,7 @@ ls_status saver_failure(const struct saver *saver) LS_MUST_CHECK;
  * on disk (rank 0, when no rank writes to it any more).  Local. */
 void saver_finish(struct saver *saver, bool discard);
 
+/* Wait until what saver_finish discarded is gone from the disk.  Local. */
+void saver_settle(struct saver *saver);
+
 #endif

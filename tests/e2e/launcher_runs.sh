@@ -118,6 +118,17 @@ if mount -t tmpfs -o size=24m tmpfs "$WORK/small" 2>/dev/null; then
         before=$step
     done < <(sed -n 's/.*checkpoint saved .*finished_steps=\([0-9]*\) .*/\1/p' "$WORK/small/late.log")
     [ "$before" = 30 ] || fail "room again: last saved after step $before"
+
+    # The save that a run ends with is tried more than once.
+    umount "$WORK/small"
+    mount -t tmpfs -o size=1m tmpfs "$WORK/small"
+    train small/end --set optimization.steps=3 &
+    job=$!
+    wait_for small/end 'checkpoint not_saved try=1 of=3: .*No space left on device'
+    mount -o remount,size=100m "$WORK/small"
+    code=0
+    wait "$job" || code=$?
+    [ "$code/$(field small/end step)" = 0/3 ] || fail "the last save: exit code $code: $(tail -1 "$WORK/small/end.log")"
 fi
 
 # A file system that is slower than ranks may take to find each other: the checkpoint is awaited.

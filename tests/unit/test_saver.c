@@ -158,7 +158,12 @@ static void a_failure_is_told_and_leaves_nothing_behind(void **state)
     assert_int_equal(saver_failure(f->saver), LS_CHECKPOINT);
     assert_non_null(strstr(status_message(), "No space left on device"));
     fault_arm(FAULT_OFF, NULL, 0, 0);
+    char partial[160];
+    (void)snprintf(partial, sizeof partial, "%s/step-000000004.epoch-1.partial", f->folder);
+    assert_true(files_exists(partial));
     saver_finish(f->saver, true);
+    saver_settle(f->saver);
+    assert_false(files_exists(partial));
     stage(f->saver, 5);
     finish_good(f->saver);
     assert_holds(f->folder, 5);

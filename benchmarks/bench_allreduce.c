@@ -1,10 +1,11 @@
 /* The all-reduce between ranks by size, every result checked.
  *
- *   mpirun -n W bench_allreduce [--csv] [--seconds S]
+ *   mpirun -n W bench_allreduce [--csv] [--seconds S] [--most BYTES] [--buckets N]
  *
  * Bus bandwidth is 2 (W - 1) / W x bytes / time: what a rank sends, and receives, a second.  CPU is
  * the time that all threads of a rank spend on it, mean over ranks: where the cores also compute,
- * it is theirs that it costs.  Medians of at least 5 repeats. */
+ * it is theirs that it costs.  With --buckets each size is cut into N requests that are queued
+ * together, as a gradient is.  Medians of at least 5 repeats. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +16,21 @@
 #include "core/files.h"
 #include "core/log.h"
 
-enum { REPEATS_LEAST = 5, REPEATS_MOST = 200, SIZES = 11, SMALLEST_BYTES = 65536 };
+enum {
+    REPEATS_LEAST = 5,
+    REPEATS_MOST = 200,
+    SIZES = 11,
+    SMALLEST_BYTES = 65536,
+    BUCKETS_MOST = 64
+};
 
 struct bench {
     struct comm_group *group;
     float *data;
     int rank, size;
-    double seconds;
+    double seconds; /* about, for each size */
+    int64_t most;   /* bytes */
+    long buckets;
     bool csv;
 };
 
@@ -54,14 +63,19 @@ static ls_status check(const struct bench *bench, int64_t count)
 static ls_status once(const struct bench *bench, int64_t count, double *wall_s, double *cpu_s)
 {
     ls_status st = LS_OK;
-    struct comm_request *request = NULL;
+    struct comm_request *requests[BUCKETS_MOST] = {NULL};
     for (int64_t i = 0; i < count; i++)
         bench->data[i] = value_of(bench->rank, i);
     LS_TRY(comm_barrier(bench->group));
     double start_s = clock_now_s();
     double start_cpu_s = cpu_now_s();
-    LS_TRY(comm_sum_start(bench->group, &request, bench->data, count));
-    LS_TRY(comm_wait(bench->group, &request));
+    for (long b = 0; b < bench->buckets; b++) {
+        int64_t first = count * b / bench->buckets;
+        int64_t end = count * (b + 1) / bench->buckets;
+        LS_TRY(comm_sum_start(bench->group, &requests[b], bench->data + first, end - first));
+    }
+    for (long b = 0; b < bench->buckets; b++)
+        LS_TRY(comm_wait(bench->group, &requests[b]));
     *wall_s = clock_now_s() - start_s;
     *cpu_s = cpu_now_s() - start_cpu_s;
     LS_TRY(check(bench, count));
@@ -110,25 +124,38 @@ static ls_status run(struct bench *bench)
     LS_TRY(core_alloc(&bench->data, ((int64_t)SMALLEST_BYTES << (SIZES - 1)) / 4));
     if (bench->rank == 0 && bench->csv)
         printf("ranks,bytes,seconds,cpu_seconds,bus_gb_s\n");
-    for (int s = 0; s < SIZES; s++)
+    for (int s = 0; s < SIZES && (int64_t)SMALLEST_BYTES << s <= bench->most; s++)
         LS_TRY(measure(bench, ((int64_t)SMALLEST_BYTES << s) / 4));
 done:
     free(bench->data);
     return st;
 }
 
-int main(int argc, char **argv)
+static bool read_settings(struct bench *bench, int argc, char **argv)
 {
-    struct bench bench = {.seconds = 0.5};
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--csv") == 0)
-            bench.csv = true;
+            bench->csv = true;
         else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
-            bench.seconds = strtod(argv[++i], NULL);
+            bench->seconds = strtod(argv[++i], NULL);
+        else if (strcmp(argv[i], "--most") == 0 && i + 1 < argc)
+            bench->most = strtoll(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--buckets") == 0 && i + 1 < argc)
+            bench->buckets = strtol(argv[++i], NULL, 10);
         else
-            return (void)fputs("usage: mpirun -n W bench_allreduce [--csv] [--seconds S]\n",
-                               stderr),
-                   2;
+            return false;
+    return bench->buckets >= 1 && bench->buckets <= BUCKETS_MOST;
+}
+
+int main(int argc, char **argv)
+{
+    struct bench bench = {.seconds = 0.5, .most = INT64_MAX, .buckets = 1};
+    if (!read_settings(&bench, argc, argv)) {
+        (void)fputs("usage: mpirun -n W bench_allreduce [--csv] [--seconds S] [--most BYTES] "
+                    "[--buckets N]\n",
+                    stderr);
+        return 2;
+    }
     log_open(0, LOG_LEVEL_WARN);
     ls_status st = comm_open(&bench.group, &(struct comm_options){.timeout_s = 300});
     if (st == LS_OK) {

@@ -48,13 +48,12 @@ struct plan {
     const char *source; /* of the time of a micro-batch */
 };
 
-/* A line of an all-reduce CSV nearest in size to a bucket: the rate a rank has on the bus, and the
- * CPU time of a byte. */
+/* The line of an all-reduce CSV that is nearest in size to the gradient, since its buckets follow
+ * each other: the rate a rank has on the bus, and the CPU time of a byte. */
 static ls_status read_allreduce(struct forecast_parts *parts, const char *path)
 {
     ls_status st = LS_OK;
     char *text = NULL;
-    double bucket = parts->gradient_bytes / parts->buckets;
     double nearest = INFINITY;
     LS_TRY(files_read(&text, NULL, path, CSV_BYTES_MAX));
     for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
@@ -67,8 +66,8 @@ static ls_status read_allreduce(struct forecast_parts *parts, const char *path)
             !(bytes > 0) || !(seconds > 0))
             continue;
         double bus = 2.0 * bytes * (ranks - 1) / ranks;
-        if (fabs(log(bytes / bucket)) < nearest) {
-            nearest = fabs(log(bytes / bucket));
+        if (fabs(log(bytes / parts->gradient_bytes)) < nearest) {
+            nearest = fabs(log(bytes / parts->gradient_bytes));
             parts->link_bytes_s = bus / seconds;
             parts->cpu_s_a_byte = cpu_s / bus;
         }

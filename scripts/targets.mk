@@ -53,7 +53,11 @@ bench-checkpoint: ## measure what a checkpoint of ViT-L costs (11 GB of disk, 16
 	@scripts/setup.sh build
 	+@$(PARALLEL) -s benches
 	@BUILD='$(BUILD)' scripts/bench.sh checkpoint
-.PHONY: bench bench-checkpoint
+bench-scaling: ## scaling over 1, 2 and 4 virtual nodes at three link rates, beside the forecast (root)
+	@scripts/setup.sh build test
+	+@$(PARALLEL) -s programs benches
+	@BUILD='$(BUILD)' benchmarks/scaling_nodes.sh
+.PHONY: bench bench-checkpoint bench-scaling
 
 # One stamp a file, so that what has not changed is not checked again; its .d names the headers it was checked with.
 CHECKED_FOLDERS := $(LAYERS) tests benchmarks scripts

@@ -42,7 +42,7 @@ struct comm_device_options {
     void *compute_stream; /* cudaStream_t that the data is computed on */
     bool deterministic;   /* ring, simple protocol, no in-switch sums: the same order every time
                            * (docs/operations.md says what it costs) */
-    double timeout_s;     /* deadline of the start and of every wait */
+    double timeout_s;     /* deadline of the start and of every wait; 0: 600 s */
 };
 
 /* Whether this build has NCCL.  Local. */
@@ -61,7 +61,7 @@ void comm_device_close(struct comm_device **device);
  * for it. NULL is accepted.  Local. */
 void comm_device_abort(struct comm_device *device);
 
-/* Deadline of the waits that follow.  Local. */
+/* Deadline of the waits that follow; 0: 600 s.  Local. */
 void comm_device_set_timeout(struct comm_device *device, double timeout_s);
 
 /* Queue an in-place sum over ranks of float32 device memory data_dev[count], behind everything that

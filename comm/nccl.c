@@ -84,8 +84,8 @@ static ls_status check_state(struct comm_device *device, bool *busy, const char 
     NCCL_TRY(ncclCommGetAsyncError(device->communicator, &state));
     *busy = state == ncclInProgress;
     if (state != ncclSuccess && state != ncclInProgress)
-        st = LS_FAIL(LS_COMM, "NCCL: %s (rank %d of %d): %s", what, device->rank, device->size,
-                     ncclGetErrorString(state));
+        st = LS_FAIL(LS_COMM, "NCCL: %s (rank %d of %d): %s; %s", what, device->rank, device->size,
+                     ncclGetErrorString(state), ncclGetLastError(device->communicator));
 done:
     return st;
 }
@@ -150,7 +150,7 @@ ls_status comm_device_open(struct comm_device **out, const struct comm_device_op
     device->rank = options->rank;
     device->size = options->size;
     device->compute = (cudaStream_t)options->compute_stream;
-    device->timeout_s = options->timeout_s;
+    comm_device_set_timeout(device, options->timeout_s);
     if (options->deterministic)
         LS_TRY(make_deterministic());
     CUDA_TRY(cudaSetDevice(options->card));
@@ -202,7 +202,7 @@ void comm_device_close(struct comm_device **pointer)
 
 void comm_device_set_timeout(struct comm_device *device, double timeout_s)
 {
-    device->timeout_s = timeout_s;
+    device->timeout_s = timeout_s > 0 ? timeout_s : 600.0;
 }
 
 static ls_status refuse_broken(void)

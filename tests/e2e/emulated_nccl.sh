@@ -26,7 +26,7 @@ says shared 'gpu_comm: nccl, but ranks 0 and 1 on .* share card 0'
 # Both ranks notice that rank 1's seventh sum, the first of the third step, is another one.
 for what in count operation; do
     EMULATOR_CARDS=2 EMULATOR_NCCL_FAULT=1:7:$what ends "other_$what" 13 "${wide[@]}" --set lockstep.max_restarts=0
-    says "other_$what" 'NCCL: gradients are summed (rank . of 2): invalid usage (mismatched collective)'
+    says "other_$what" 'NCCL: gradients are summed (rank . of 2): invalid usage; mismatched collective 7: rank '
 done
 EMULATOR_CARDS=2 EMULATOR_NCCL_FAULT=1:9:skip ends lost 14 "${wide[@]}" --set lockstep.max_restarts=0 --set lockstep.step_timeout_s=8
 says lost 'NCCL: .* sums of .* are not done after 8 s'

@@ -50,6 +50,20 @@ timeout -k 5 60 mpirun --quiet --oversubscribe -n 1 "$worker" "$WORK/one" --run-
 says 'rank 1 on [^ ]* has another program'
 forget
 
+# What the ranks do together hangs on more than the config's fingerprint.
+for setting in 'gpu_comm: mpi' 'deterministic: true'; do
+    key=${setting%:*}
+    rm -rf "$WORK/other"
+    cp -r "$WORK/one" "$WORK/other"
+    sed -i "s/^  $key: .*/  $setting/" "$WORK/other/config.yaml"
+    code=0
+    timeout -k 5 60 mpirun --quiet --oversubscribe -n 1 "$worker" "$WORK/one" --run-epoch 2 : \
+        -n 1 "$worker" "$WORK/other" --run-epoch 2 >"$WORK/log" 2>&1 || code=$?
+    [ "$code" = 2 ] || fail "another $key: exit code $code: $(tail -1 "$WORK/log")"
+    says "rank 1 on [^ ]* has another lockstep.$key than rank 0 on"
+    forget
+done
+
 # A rank is stopped in the middle of a step, far from any save.
 prepare stalled --set lockstep.step_timeout_s=2 --set meta.save_freq_steps=100000 \
     --set optimization.steps=100000

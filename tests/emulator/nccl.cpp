@@ -114,14 +114,15 @@ const char *name_of(const header &head)
                                         : "other reduction";
 }
 
+char last_error[256] = "";
+
 bool matches(ncclComm *comm, const header &mine, const header &theirs, int rank)
 {
     if (std::memcmp(&mine, &theirs, sizeof mine) == 0)
         return true;
-    std::fprintf(
-        stderr,
-        "emulator: mismatched collective %llu: rank %d has a %s of %llu elements, rank %d a "
-        "%s of %llu\n",
+    std::snprintf(
+        last_error, sizeof last_error,
+        "mismatched collective %llu: rank %d has a %s of %llu elements, rank %d a %s of %llu",
         static_cast<unsigned long long>(mine.number), comm->rank, name_of(mine),
         static_cast<unsigned long long>(mine.count), rank, name_of(theirs),
         static_cast<unsigned long long>(theirs.count));
@@ -258,6 +259,11 @@ ncclResult_t ncclCommAbort(ncclComm_t comm)
     return ncclSuccess;
 }
 
+const char *ncclGetLastError(ncclComm_t)
+{
+    return last_error;
+}
+
 const char *ncclGetErrorString(ncclResult_t result)
 {
     switch (result) {
@@ -266,7 +272,7 @@ const char *ncclGetErrorString(ncclResult_t result)
     case ncclInProgress:
         return "in progress";
     case ncclInvalidUsage:
-        return "invalid usage (mismatched collective)";
+        return "invalid usage";
     case ncclRemoteError:
         return "remote process exited or there was a network error";
     default:

@@ -257,6 +257,7 @@ ls_status comm_device_wait(struct comm_device *device)
     if (device->broken)
         return refuse_broken();
     double deadline = clock_now_s() + device->timeout_s;
+    flight_waits(true);
     CUDA_TRY(cudaEventRecord(device->done, device->stream));
     CUDA_TRY(cudaStreamWaitEvent(device->compute, device->done, 0));
     LS_TRY(look(device, &finished, deadline));
@@ -266,6 +267,7 @@ ls_status comm_device_wait(struct comm_device *device)
     }
     device->sums = 0;
     device->bytes = 0;
+    flight_waits(false); /* after a failure the record says what it waits for */
 done:
     if (st != LS_OK)
         comm_device_abort(device);

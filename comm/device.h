@@ -48,10 +48,15 @@ struct comm_device_options {
 /* Whether this build has NCCL.  Local. */
 bool comm_device_available(void);
 
-/* Join the cards.  Collective over the ranks.  Errors: LS_COMM, LS_TIMEOUT, LS_DEVICE; on any, no
- * rank may go on without comm_agree. */
+/* What this rank needs on its card.  `options->share_context` is borrowed until the join.  Local.
+ * Errors: LS_DEVICE, LS_NOMEM. */
 ls_status comm_device_open(struct comm_device **out,
                            const struct comm_device_options *options) LS_MUST_CHECK;
+
+/* Join the cards: once all ranks have opened theirs, and before any sum.  Collective over the
+ * ranks; one that fails leaves the others waiting until their deadline, so it should end the job.
+ * Errors: LS_COMM, LS_TIMEOUT; what the share fails with. */
+ls_status comm_device_join(struct comm_device *device) LS_MUST_CHECK;
 
 /* Leave.  Collective when nothing failed; after a failure it only frees the host side. */
 void comm_device_close(struct comm_device **device);

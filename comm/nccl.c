@@ -6,6 +6,7 @@
 #include <nccl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "comm/device.h"
@@ -17,6 +18,8 @@
 struct comm_device {
     ncclComm_t communicator;
     int rank, size;
+    comm_share share;
+    void *share_context;
     cudaStream_t compute, stream;
     cudaEvent_t ready; /* of the compute stream: the data is there */
     cudaEvent_t done;  /* of the communication stream: the sums are there */
@@ -126,22 +129,6 @@ static ls_status make_deterministic(void)
     return LS_OK;
 }
 
-static ls_status join(struct comm_device *device, const struct comm_device_options *options)
-{
-    ls_status st = LS_OK;
-    ncclUniqueId id = {{0}};
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;
-    if (device->rank == 0)
-        NCCL_TRY(ncclGetUniqueId(&id));
-    LS_TRY(options->share(options->share_context, &id, sizeof id));
-    NCCL_TRY(
-        ncclCommInitRankConfig(&device->communicator, device->size, id, device->rank, &config));
-    LS_TRY(settle(device, "join the cards"));
-done:
-    return st;
-}
-
 ls_status comm_device_open(struct comm_device **out, const struct comm_device_options *options)
 {
     ls_status st = LS_OK;
@@ -149,6 +136,8 @@ ls_status comm_device_open(struct comm_device **out, const struct comm_device_op
     LS_TRY(core_alloc(&device, 1));
     device->rank = options->rank;
     device->size = options->size;
+    device->share = options->share;
+    device->share_context = options->share_context;
     device->compute = (cudaStream_t)options->compute_stream;
     comm_device_set_timeout(device, options->timeout_s);
     if (options->deterministic)
@@ -157,13 +146,45 @@ ls_status comm_device_open(struct comm_device **out, const struct comm_device_op
     CUDA_TRY(cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
     CUDA_TRY(cudaEventCreateWithFlags(&device->ready, cudaEventDisableTiming));
     CUDA_TRY(cudaEventCreateWithFlags(&device->done, cudaEventDisableTiming));
-    LS_TRY(join(device, options));
     *out = device;
     device = NULL;
 done:
-    if (device != NULL && st != LS_OK)
-        comm_device_abort(device);
     comm_device_close(&device);
+    return st;
+}
+
+/* Rank 0's id at every rank.  When rank 0 has none the others get zeros, instead of waiting. */
+static ls_status share_id(struct comm_device *device, ncclUniqueId *id)
+{
+    ls_status st = LS_OK;
+    static const ncclUniqueId none;
+    ncclResult_t made = device->rank == 0 ? ncclGetUniqueId(id) : ncclSuccess;
+    if (made != ncclSuccess)
+        *id = none;
+    LS_TRY(device->share(device->share_context, id, sizeof *id));
+    if (made != ncclSuccess)
+        st = LS_FAIL(LS_COMM, "NCCL cannot make an id: %s; %s", ncclGetErrorString(made),
+                     ncclGetLastError(NULL));
+    else if (memcmp(id, &none, sizeof none) == 0)
+        st = LS_FAIL(LS_COMM, "NCCL: rank 0 could not make an id");
+done:
+    return st;
+}
+
+ls_status comm_device_join(struct comm_device *device)
+{
+    ls_status st = LS_OK;
+    ncclUniqueId id;
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    memset(&id, 0, sizeof id);
+    LS_TRY(share_id(device, &id));
+    NCCL_TRY(
+        ncclCommInitRankConfig(&device->communicator, device->size, id, device->rank, &config));
+    LS_TRY(settle(device, "join the cards"));
+done:
+    if (st != LS_OK)
+        comm_device_abort(device);
     return st;
 }
 
@@ -191,11 +212,13 @@ void comm_device_close(struct comm_device **pointer)
         return;
     if (device->communicator != NULL && !device->broken)
         leave(device);
-    if (!device->broken) { /* a stuck stream would hold these calls */
+    /* Of a broken one nothing is freed on the card: a stuck stream would hold the calls. */
+    if (!device->broken && device->ready != NULL)
         (void)cudaEventDestroy(device->ready);
+    if (!device->broken && device->done != NULL)
         (void)cudaEventDestroy(device->done);
+    if (!device->broken && device->stream != NULL)
         (void)cudaStreamDestroy(device->stream);
-    }
     free(device);
     *pointer = NULL;
 }

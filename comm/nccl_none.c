@@ -13,6 +13,12 @@ ls_status comm_device_open(struct comm_device **out, const struct comm_device_op
                    options->card);
 }
 
+ls_status comm_device_join(struct comm_device *device)
+{
+    (void)device;
+    return LS_FAIL(LS_DEVICE, "cards cannot be joined without NCCL");
+}
+
 void comm_device_close(struct comm_device **device)
 {
     *device = NULL;

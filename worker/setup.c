@@ -162,8 +162,7 @@ done:
     return st;
 }
 
-/* The way of gradients from rank to rank; after the ranks have found that they are of one mind.
- * Collective. */
+/* This rank's part of the way of gradients from rank to rank. */
 static ls_status open_sums(struct trainer *trainer)
 {
     ls_status st = LS_OK;
@@ -190,6 +189,18 @@ static ls_status open_sums(struct trainer *trainer)
              " deterministic=%s",
              on_device ? "nccl" : "mpi", trainer->size, comm_buckets_count(trainer->buckets),
              trainer->bucket_bytes, !on_device || options.deterministic ? "yes" : "no");
+done:
+    return st;
+}
+
+/* After the ranks have found that they are of one mind.  A rank that cannot join ends the job: its
+ * peers wait for it in NCCL, not at the next agreement.  Collective. */
+static ls_status join_sums(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    LS_TRY(trainer_agree(trainer, open_sums(trainer)));
+    if (trainer->device_sums != NULL)
+        LS_TRY(comm_device_join(trainer->device_sums));
 done:
     return st;
 }
@@ -250,7 +261,7 @@ ls_status trainer_open(struct trainer *trainer, const struct worker_options *opt
     LS_TRY(trainer_agree(trainer, trainer_plan_memory(trainer)));
     LS_TRY(trainer_agree(trainer, open_model(trainer)));
     LS_TRY(trainer_compare_ranks(trainer));
-    LS_TRY(trainer_agree(trainer, open_sums(trainer)));
+    LS_TRY(join_sums(trainer));
     trainer_phase(trainer, "load", trainer->step, trainer->config->run.save_timeout_s);
     LS_TRY(trainer_resume(trainer));
     trainer_phase(trainer, "start", trainer->step, trainer->config->run.start_timeout_s);

@@ -52,6 +52,7 @@ static ls_status join(struct rank *it, bool deterministic)
         .timeout_s = TIMEOUT_S,
     };
     LS_TRY(comm_device_open(&it->comm, &options));
+    LS_TRY(comm_device_join(it->comm));
     LS_TRY(it->device.table->allocate(it->device.device, &memory_dev, sizeof it->host));
     it->data_dev = memory_dev;
     for (int i = 0; i < COUNT; i++)
@@ -232,6 +233,26 @@ static void joining_ends_at_its_deadline(void **state)
     run_ranks((const rank_body[]){join_alone, stay_away});
 }
 
+static ls_status give_no_id(struct rank *it)
+{
+    if (setenv("EMULATOR_NCCL_FOLDER", "/nowhere", 1) != 0)
+        return LS_FAIL(LS_FAILED, "the environment is full");
+    return expect(join(it, false), LS_COMM, "NCCL cannot make an id");
+}
+
+static ls_status get_no_id(struct rank *it)
+{
+    return expect(join(it, false), LS_COMM, "rank 0 could not make an id");
+}
+
+static void no_rank_waits_for_an_id_that_cannot_be_made(void **state)
+{
+    (void)state;
+    if (!emulated)
+        skip();
+    run_ranks((const rank_body[]){give_no_id, get_no_id});
+}
+
 static ls_status find_no_file(struct rank *it)
 {
     return expect(join(it, false), LS_TIMEOUT, "rank 0 has not written its id within 1 s");
@@ -267,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_rank_that_leaves_early_is_caught),
         cmocka_unit_test(a_peer_that_does_not_come_ends_the_wait_at_its_deadline),
         cmocka_unit_test(joining_ends_at_its_deadline),
+        cmocka_unit_test(no_rank_waits_for_an_id_that_cannot_be_made),
         cmocka_unit_test(a_missing_meeting_file_ends_at_its_deadline),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

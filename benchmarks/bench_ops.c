@@ -315,7 +315,7 @@ static ls_status run(struct bench *b)
     }
     b->sequences = (struct op_sequences){SEQUENCES, ROWS,      ROWS,     LENGTH,
                                          b->start,  b->length, b->start, b->length};
-    LS_TRY(ceiling_products(&b->products, b->table, b->device, now));
+    LS_TRY(ceiling_products(&b->products, b->table, b->device, OP_F32, false, now));
     LS_TRY(ceiling_memory(&b->memory, b->table, b->device, now));
     (void)printf("ceilings: products %.1f GFLOP/s, copies %.1f GB/s\n", 1e-9 * b->products,
                  1e-9 * b->memory);

@@ -1,14 +1,21 @@
-/* Time of a training step: vit_tiny and vit_small (predictor 384 wide, 12 blocks, 12 heads, the
- * public default) at 16 frames of 112 and 224 pixels, micro-batches of 2 clips, float32.
+/* Time of a training step.
  *
- *   bench_step [--threads N] [--seconds S] [--only NAME] [--clock wall|cpu]
+ *   bench_step [--device cpu|cuda|emulated] [--dtype float32|bfloat16] [--threads N] [--seconds S]
+ *              [--only NAME] [--clock wall|cpu]
+ *
+ * On the CPU: vit_tiny and vit_small (predictor 384 wide, 12 blocks, 12 heads, the public default)
+ * at 16 frames of 112 and 224 pixels, 2 clips, float32.  On a card, in bf16: ViT-L, H and g at the
+ * sizes and batch sizes of the public configs; where the card is too small, with activation
+ * checkpointing, then with half the clips, until it fits, and the line says so.
  *
  * A step is one micro-batch forward and backward, and the update.  Each line runs in a process of
  * its own, so that its peak memory is its own; masks are drawn as in training, from a few steps
- * that are run once before the clock starts.  The ceiling is the fastest product that this device
- * was seen to do in the same process, just before and after.  A second, accounted run gives the
- * time by family of operators.  On a machine that others use, `--clock cpu` measures the process's
- * CPU time over its threads, in the step and in the ceiling alike. */
+ * that are run once before the clock starts.  FLOPs are those of the true tokens of both mask
+ * groups (model/flops.c): padding and what checkpointing computes again do not count.  The ceiling
+ * is the fastest product of the same dtype that this device was seen to do in the same process,
+ * just before and after.  A second, accounted run gives the time by family of operators, on a card
+ * by its own events.  On a machine that others use, `--clock cpu` measures the process's CPU time
+ * over its threads, in the step and in the ceiling alike. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -20,6 +27,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/config.h"
 #include "core/random.h"
 #include "data/mask.h"
 #include "model/device.h"
@@ -27,11 +35,14 @@
 #include "tests/support/ceiling.h"
 #include "tests/support/op_timing.h"
 
-enum { CLIPS = 2, FRAMES = 16, PATCH = 16, TUBELET = 2, MASKS = 2, REPEATS_MAX = 200, GROUPS = 2 };
+enum { PATCH = 16, TUBELET = 2, MASKS = 2, REPEATS_MAX = 200, GROUPS = 2, BUCKET_TOKENS = 128 };
 
 struct subject {
     const char *name;
-    int dim, depth, heads, pixels;
+    int dim, depth, heads, hidden;
+    int pred_dim, pred_depth, pred_heads;
+    int frames, pixels;
+    int clips; /* asked for */
 };
 
 static int clock_threads; /* 0: wall time */
@@ -46,14 +57,40 @@ static double now(void)
     return ((double)time.tv_sec + 1e-9 * (double)time.tv_nsec) / clock_threads;
 }
 
-static const struct subject subjects[] = {
-    {"vit_tiny", 192, 12, 3, 112},
-    {"vit_tiny", 192, 12, 3, 224},
-    {"vit_small", 384, 12, 6, 112},
-    {"vit_small", 384, 12, 6, 224},
+static struct model_device *clock_card; /* of card_now */
+
+/* Seconds of the card's events. */
+static double card_now(void)
+{
+    double seconds = 0.0;
+    if (gpu_build.clock(clock_card, &seconds) != LS_OK)
+        (void)fprintf(stderr, "bench_step: %s\n", status_text());
+    return seconds;
+}
+
+#define PREDICTOR 384, 12, 12
+static const struct subject cpu_subjects[] = {
+    {"vit_tiny", 192, 12, 3, 768, PREDICTOR, 16, 112, 2},
+    {"vit_tiny", 192, 12, 3, 768, PREDICTOR, 16, 224, 2},
+    {"vit_small", 384, 12, 6, 1536, PREDICTOR, 16, 112, 2},
+    {"vit_small", 384, 12, 6, 1536, PREDICTOR, 16, 224, 2},
 };
+/* Clips as in the public configs; there is none of ViT-L at 384 pixels, which takes ViT-g's. */
+static const struct subject card_subjects[] = {
+    {"vit_large", 1024, 24, 16, 4096, PREDICTOR, 16, 256, 24},
+    {"vit_huge", 1280, 32, 16, 5120, PREDICTOR, 16, 256, 24},
+    {"vit_giant", 1408, 40, 22, 6144, PREDICTOR, 16, 256, 24},
+    {"vit_large", 1024, 24, 16, 4096, PREDICTOR, 64, 256, 12},
+    {"vit_giant", 1408, 40, 22, 6144, PREDICTOR, 64, 256, 6},
+    {"vit_large", 1024, 24, 16, 4096, PREDICTOR, 64, 384, 6},
+    {"vit_giant", 1408, 40, 22, 6144, PREDICTOR, 64, 384, 6},
+};
+/* What tests of this program run. */
+static const struct subject check_subjects[] = {{"check", 64, 2, 1, 256, 64, 1, 1, 4, 64, 2}};
 
 struct settings {
+    enum config_device device;
+    enum op_dtype dtype;
     int threads;
     bool cpu_clock;
     double seconds; /* about how long a line is measured */
@@ -65,6 +102,8 @@ struct bench {
     const struct settings *settings;
     struct model_device device;
     struct jepa *jepa;
+    int clips; /* that fit */
+    bool checkpointing;
     uint8_t *pixels;
     int32_t *lists;
     struct jepa_batch batches[MASKS];
@@ -90,10 +129,12 @@ static ls_status draw_batches(struct bench *bench)
 {
     ls_status st = LS_OK;
     const int side = bench->subject->pixels / PATCH;
-    const struct mask_grid grid = {FRAMES / TUBELET, side, side};
-    const int64_t room = CLIPS * mask_grid_tokens(grid);
+    const int frames = bench->subject->frames;
+    const int clips = bench->clips;
+    const struct mask_grid grid = {frames / TUBELET, side, side};
+    const int64_t room = clips * mask_grid_tokens(grid);
     const int64_t bytes =
-        (int64_t)CLIPS * FRAMES * bench->subject->pixels * bench->subject->pixels * 3;
+        (int64_t)clips * frames * bench->subject->pixels * bench->subject->pixels * 3;
     struct random_stream stream;
     bench->lists = calloc((size_t)MASKS * GROUPS * 2 * (size_t)room, sizeof *bench->lists);
     bench->pixels = malloc((size_t)bytes);
@@ -107,9 +148,9 @@ static ls_status draw_batches(struct bench *bench)
         struct mask_lists drawn[GROUPS];
         for (int g = 0; g < GROUPS; g++, list += 2 * room)
             drawn[g] = (struct mask_lists){.context = list, .predicted = list + room};
-        LS_TRY(mask_draw(drawn, masks, GROUPS, grid, CLIPS, 1, (uint64_t)m + 1, 0));
+        LS_TRY(mask_draw(drawn, masks, GROUPS, grid, clips, 1, (uint64_t)m + 1, 0));
         bench->batches[m] =
-            (struct jepa_batch){.pixels = bench->pixels, .clips = CLIPS, .frames = FRAMES};
+            (struct jepa_batch){.pixels = bench->pixels, .clips = clips, .frames = frames};
         for (int g = 0; g < GROUPS; g++) {
             bench->batches[m].context[g] = drawn[g].context;
             bench->batches[m].predicted[g] = drawn[g].predicted;
@@ -121,32 +162,58 @@ done:
     return st;
 }
 
-static struct jepa_options options_of(const struct subject *subject)
+static struct jepa_options options_of(const struct bench *bench)
 {
+    const struct subject *subject = bench->subject;
     return (struct jepa_options){
         .shape = {.patch = PATCH,
                   .tubelet = TUBELET,
                   .dim = subject->dim,
                   .depth = subject->depth,
                   .heads = subject->heads,
-                  .hidden = 4 * subject->dim,
-                  .pred_dim = 384,
-                  .pred_depth = 12,
-                  .pred_heads = 12,
-                  .pred_hidden = 4 * 384,
+                  .hidden = subject->hidden,
+                  .pred_dim = subject->pred_dim,
+                  .pred_depth = subject->pred_depth,
+                  .pred_heads = subject->pred_heads,
+                  .pred_hidden = 4 * subject->pred_dim,
                   .mask_tokens = 2,
                   .init_std = 0.02,
                   .zero_mask_tokens = true},
-        .clips = CLIPS,
-        .frames = FRAMES,
+        .dtype = bench->settings->dtype,
+        .clips = bench->clips,
+        .frames = subject->frames,
         .height = subject->pixels,
         .width = subject->pixels,
         .groups = GROUPS,
+        .activation_checkpointing = bench->checkpointing,
+        .bucket_tokens = bench->device.gpu ? BUCKET_TOKENS : 1,
         .loss_exponent = 1.0,
         .beta1 = 0.9,
         .beta2 = 0.999,
         .eps = 1e-8,
     };
+}
+
+/* The model with as many clips as asked for; on a card that is too small first with activation
+ * checkpointing, then with fewer clips. */
+static ls_status open_model(struct bench *bench)
+{
+    ls_status st = LS_OK;
+    bench->clips = bench->subject->clips;
+    for (;;) {
+        const struct jepa_options options = options_of(bench);
+        st = jepa_open(&bench->jepa, &options, bench->device.table, bench->device.device);
+        if (st != LS_DEVICE || !bench->device.gpu || (bench->clips == 1 && bench->checkpointing))
+            break;
+        if (bench->checkpointing)
+            bench->clips /= 2;
+        bench->checkpointing = true;
+        status_clear();
+    }
+    LS_TRY(st);
+    LS_TRY(jepa_initialize(bench->jepa, 1));
+done:
+    return st;
 }
 
 static ls_status step(struct bench *bench, int number, double *flops)
@@ -214,44 +281,83 @@ static ls_status account(struct bench *bench)
 {
     ls_status st = LS_OK;
     double flops = 0.0;
-    const struct jepa_options options = options_of(bench->subject);
+    double (*const clock)(void) = bench->device.gpu ? card_now : now;
+    const struct jepa_options options = options_of(bench);
     jepa_close(&bench->jepa);
-    LS_TRY(jepa_open(&bench->jepa, &options, op_timing_table(bench->device.table, now),
+    LS_TRY(jepa_open(&bench->jepa, &options, op_timing_table(bench->device.table, clock),
                      bench->device.device));
     LS_TRY(jepa_initialize(bench->jepa, 1));
     LS_TRY(step(bench, 0, &flops));
     op_timing_reset();
-    const double begin = now();
+    const double begin = clock();
     for (int i = 0; i < MASKS; i++)
         LS_TRY(step(bench, i, &flops));
-    print_breakdown(now() - begin, MASKS);
+    print_breakdown(clock() - begin, MASKS);
 done:
     return st;
+}
+
+/* MiB: on a card what is in use there now, where nothing is given back before the end; else the
+ * process's peak. */
+static ls_status memory_mib(struct bench *bench, long *out)
+{
+    ls_status st = LS_OK;
+    struct rusage usage;
+    size_t free_bytes = 0;
+    size_t total = 0;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    *out = usage.ru_maxrss / 1024;
+    if (bench->device.gpu) {
+        LS_TRY(gpu_build.memory(&bench->device, &free_bytes, &total));
+        *out = (long)((total - free_bytes) >> 20);
+    }
+done:
+    return st;
+}
+
+static void print_line(const struct bench *bench, double ceiling, long mib)
+{
+    const struct subject *subject = bench->subject;
+    const double median = bench->times[bench->repeats / 2];
+    const double p95 = bench->times[bench->repeats * 95 / 100];
+    const double unit = bench->device.gpu ? 1e-12 : 1e-9;
+    const char *name = bench->device.gpu ? "TFLOP/s" : "GFLOP/s";
+    (void)printf("%-10s %3d x %d x %d  %8.1f ms (p95 %8.1f, %d steps)  %6.2f clips/s  %6.1f %s"
+                 "  %4.1f %% of %.1f %s  %5ld MiB\n",
+                 subject->name, subject->frames, subject->pixels, subject->pixels, 1e3 * median,
+                 1e3 * p95, bench->repeats, bench->clips / median, unit * bench->flops / median,
+                 name, 100.0 * bench->flops / median / ceiling, unit * ceiling, name, mib);
+    if (bench->clips < subject->clips || bench->checkpointing)
+        (void)printf("    %d clips of %d, activation checkpointing: %s (memory of the card)\n",
+                     bench->clips, subject->clips, bench->checkpointing ? "yes" : "no");
 }
 
 static ls_status run(struct bench *bench)
 {
     ls_status st = LS_OK;
     double ceiling = 0.0;
-    struct rusage usage;
-    const struct subject *subject = bench->subject;
-    const struct jepa_options options = options_of(subject);
-    LS_TRY(model_device_open(&bench->device, CONFIG_DEVICE_CPU, bench->settings->threads, 0, true));
+    long mib = 0;
+    const struct settings *settings = bench->settings;
+    LS_TRY(model_device_open(&bench->device, settings->device, settings->threads, 0, true));
+    const bool large = settings->device == CONFIG_DEVICE_CUDA;
+    const struct op_table *table = bench->device.table;
+    struct op_device *device = bench->device.device;
+    clock_card = &bench->device;
+    LS_TRY(ceiling_products(&ceiling, table, device, settings->dtype, large, now));
+    LS_TRY(open_model(bench));
     LS_TRY(draw_batches(bench));
-    LS_TRY(jepa_open(&bench->jepa, &options, bench->device.table, bench->device.device));
-    LS_TRY(jepa_initialize(bench->jepa, 1));
-    LS_TRY(ceiling_products(&ceiling, bench->device.table, bench->device.device, now));
     LS_TRY(measure(bench));
-    LS_TRY(ceiling_products(&ceiling, bench->device.table, bench->device.device, now));
-    (void)getrusage(RUSAGE_SELF, &usage);
-    const double median = bench->times[bench->repeats / 2];
-    const double p95 = bench->times[bench->repeats * 95 / 100];
-    (void)printf("%-10s %3d x %d x %d  %8.1f ms (p95 %8.1f, %d steps)  %6.2f clips/s  %6.1f GFLOP/s"
-                 "  %4.1f %% of %.1f GFLOP/s  %5ld MiB\n",
-                 subject->name, FRAMES, subject->pixels, subject->pixels, 1e3 * median, 1e3 * p95,
-                 bench->repeats, CLIPS / median, 1e-9 * bench->flops / median,
-                 100.0 * bench->flops / median / ceiling, 1e-9 * ceiling, usage.ru_maxrss / 1024);
+    LS_TRY(memory_mib(bench, &mib));
+    if (!bench->device.gpu) /* a card has no room for both */
+        LS_TRY(ceiling_products(&ceiling, table, device, settings->dtype, large, now));
+    print_line(bench, ceiling, mib);
     LS_TRY(account(bench));
+    if (bench->device.gpu) {
+        jepa_close(&bench->jepa);
+        const double before = ceiling;
+        LS_TRY(ceiling_products(&ceiling, table, device, settings->dtype, large, now));
+        (void)printf("    ceiling after it: %.1f %% of the one before\n", 100.0 * ceiling / before);
+    }
 done:
     jepa_close(&bench->jepa);
     model_device_close(&bench->device);
@@ -282,50 +388,106 @@ static int run_apart(const struct subject *subject, const struct settings *setti
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
+static bool read_device(struct settings *out, const char *value)
+{
+    static const char *const names[] = {"auto", "cpu", "cuda", "emulated"};
+    for (int i = 1; i < 4; i++)
+        if (strcmp(value, names[i]) == 0) {
+            out->device = (enum config_device)i;
+            return true;
+        }
+    return false;
+}
+
+static bool read_setting(struct settings *out, const char *name, const char *value)
+{
+    if (strcmp(name, "--threads") == 0)
+        out->threads = (int)strtol(value, NULL, 10);
+    else if (strcmp(name, "--seconds") == 0)
+        out->seconds = strtod(value, NULL);
+    else if (strcmp(name, "--only") == 0)
+        out->only = value;
+    else if (strcmp(name, "--device") == 0)
+        return read_device(out, value);
+    else if (strcmp(name, "--clock") == 0 &&
+             (strcmp(value, "cpu") == 0 || strcmp(value, "wall") == 0))
+        out->cpu_clock = strcmp(value, "cpu") == 0;
+    else if (strcmp(name, "--dtype") == 0 &&
+             (strcmp(value, "bfloat16") == 0 || strcmp(value, "float32") == 0))
+        out->dtype = strcmp(value, "bfloat16") == 0 ? OP_BF16 : OP_F32;
+    else
+        return false;
+    return true;
+}
+
 static int read_settings(struct settings *out, int argc, char **argv)
 {
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    *out = (struct settings){.threads = cores > 0 ? (int)cores : 1, .seconds = 5.0};
+    bool dtype_given = false;
+    *out = (struct settings){
+        .device = CONFIG_DEVICE_CPU, .threads = cores > 0 ? (int)cores : 1, .seconds = 5.0};
     for (int i = 1; i < argc; i += 2) {
-        const char *value = argv[i + 1];
-        if (value == NULL)
+        if (argv[i + 1] == NULL || !read_setting(out, argv[i], argv[i + 1]))
             return 2;
-        if (strcmp(argv[i], "--threads") == 0)
-            out->threads = (int)strtol(value, NULL, 10);
-        else if (strcmp(argv[i], "--seconds") == 0)
-            out->seconds = strtod(value, NULL);
-        else if (strcmp(argv[i], "--clock") == 0 &&
-                 (strcmp(value, "cpu") == 0 || strcmp(value, "wall") == 0))
-            out->cpu_clock = strcmp(value, "cpu") == 0;
-        else if (strcmp(argv[i], "--only") == 0)
-            out->only = value;
-        else
-            return 2;
+        dtype_given = dtype_given || strcmp(argv[i], "--dtype") == 0;
     }
+    if (!dtype_given && out->device != CONFIG_DEVICE_CPU)
+        out->dtype = OP_BF16;
     return out->threads > 0 ? 0 : 2;
 }
 
-int main(int argc, char **argv)
+/* All subjects of the device, or those called `only`. */
+static int run_list(const struct subject *list, size_t count, const struct settings *settings,
+                    int *ran)
 {
-    struct settings settings;
-    if (read_settings(&settings, argc, argv) != 0) {
-        (void)fprintf(
-            stderr,
-            "usage: bench_step [--threads N] [--seconds S] [--only NAME] [--clock wall|cpu]\n");
-        return 2;
-    }
-    (void)printf(
-        "training step, micro-batch of %d clips, float32, %d threads, predictor 384 x 12%s\n",
-        CLIPS, settings.threads, settings.cpu_clock ? ", CPU time over threads" : "");
-    clock_threads = settings.cpu_clock ? settings.threads : 0;
-    for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++) {
-        char label[32];
-        (void)snprintf(label, sizeof label, "%s-%d", subjects[i].name, subjects[i].pixels);
-        if (settings.only != NULL && strcmp(settings.only, label) != 0)
+    for (size_t i = 0; i < count; i++) {
+        char label[64];
+        char sizes[64];
+        (void)snprintf(label, sizeof label, "%s-%d", list[i].name, list[i].pixels);
+        (void)snprintf(sizes, sizeof sizes, "%s-%dx%d", list[i].name, list[i].frames,
+                       list[i].pixels);
+        if (settings->only != NULL && strcmp(settings->only, label) != 0 &&
+            strcmp(settings->only, sizes) != 0)
             continue;
-        const int code = run_apart(&subjects[i], &settings);
+        (*ran)++;
+        const int code = run_apart(&list[i], settings);
         if (code != 0)
             return code;
     }
     return 0;
+}
+
+#define COUNT(list) (sizeof(list) / sizeof *(list))
+
+int main(int argc, char **argv)
+{
+    struct settings settings;
+    int ran = 0;
+    if (read_settings(&settings, argc, argv) != 0) {
+        (void)fprintf(stderr, "usage: bench_step [--device cpu|cuda|emulated] [--dtype "
+                              "float32|bfloat16] [--threads N] [--seconds S] [--only NAME] "
+                              "[--clock wall|cpu]\n");
+        return 2;
+    }
+    const bool cpu = settings.device == CONFIG_DEVICE_CPU;
+    (void)printf("training step, %s, %s, predictor 384 x 12",
+                 cpu ? "micro-batch of 2 clips" : "micro-batches of the public configs",
+                 settings.dtype == OP_BF16 ? "bfloat16" : "float32");
+    if (cpu)
+        (void)printf(", %d threads%s", settings.threads,
+                     settings.cpu_clock ? ", CPU time over threads" : "");
+    (void)printf("\n");
+    clock_threads = settings.cpu_clock ? settings.threads : 0;
+    int code = 0;
+    if (cpu || settings.only != NULL)
+        code = run_list(cpu_subjects, COUNT(cpu_subjects), &settings, &ran);
+    if (code == 0 && (!cpu || settings.only != NULL))
+        code = run_list(card_subjects, COUNT(card_subjects), &settings, &ran);
+    if (code == 0 && settings.only != NULL)
+        code = run_list(check_subjects, COUNT(check_subjects), &settings, &ran);
+    if (code == 0 && ran == 0) {
+        (void)fprintf(stderr, "bench_step: no subject is called '%s'\n", settings.only);
+        return 2;
+    }
+    return code;
 }

@@ -48,6 +48,9 @@ struct gpu_build {
     int (*count)(void);
     ls_status (*open)(struct model_device *out, int index, bool deterministic);
     void (*close)(struct model_device *device);
+    /* Seconds by the card's own events, behind everything that is queued, which it waits for; only
+     * differences mean something. */
+    ls_status (*clock)(struct model_device *device, double *out);
     ls_status (*memory)(const struct model_device *device, size_t *free_bytes, size_t *total_bytes);
 };
 extern const struct gpu_build gpu_build;

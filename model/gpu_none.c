@@ -25,8 +25,16 @@ static ls_status no_memory(const struct model_device *device, size_t *free_bytes
     return LS_FAIL(LS_DEVICE, "card %d: this build has no CUDA", device->card);
 }
 
+static ls_status no_clock(struct model_device *device, double *out)
+{
+    (void)device;
+    *out = 0.0;
+    return LS_FAIL(LS_DEVICE, "this build has no CUDA");
+}
+
 const struct gpu_build gpu_build = {.name = "none",
                                     .count = no_cards,
                                     .open = cannot_open,
                                     .close = nothing_to_close,
+                                    .clock = no_clock,
                                     .memory = no_memory};

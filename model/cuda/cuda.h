@@ -31,6 +31,10 @@ void op_cuda_id(const struct op_device *device, unsigned char *out);
 /* The compute stream, a cudaStream_t: lives as long as the device. */
 void *op_cuda_stream(const struct op_device *device);
 
+/* Seconds by events on the compute stream, behind all that is queued there; waits for it.  Only
+ * differences mean something.  Local.  Errors: LS_DEVICE. */
+ls_status op_cuda_clock(struct op_device *device, double *out) LS_MUST_CHECK;
+
 /* Free and total memory of the card in bytes.  Local. */
 ls_status op_cuda_memory(struct op_device *device, size_t *free_bytes,
                          size_t *total_bytes) LS_MUST_CHECK;

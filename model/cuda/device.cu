@@ -95,6 +95,9 @@ void op_cuda_close(struct op_device **pointer)
         (void)cublasDestroy(device->blas);
     if (device->lt != NULL)
         (void)cublasLtDestroy(device->lt);
+    for (int i = 0; i < 2; i++)
+        if (device->ticks[i] != NULL)
+            (void)cudaEventDestroy(device->ticks[i]);
     (void)cudaFree(device->blas_workspace_dev);
     (void)cudaFree(device->scratch_dev);
     queues_close(device);
@@ -115,6 +118,25 @@ void op_cuda_id(const struct op_device *device, unsigned char *out)
 void *op_cuda_stream(const struct op_device *device)
 {
     return device->stream;
+}
+
+/* The time from tick to tick is added up, since an event's distance is a float of milliseconds. */
+ls_status op_cuda_clock(struct op_device *device, double *out)
+{
+    ls_status st = LS_OK;
+    float ms = 0.0F;
+    cudaEvent_t *tick = &device->ticks[device->tick_count % 2];
+    if (*tick == NULL)
+        CUDA_TRY(cudaEventCreate(tick));
+    CUDA_TRY(cudaEventRecord(*tick, device->stream));
+    CUDA_TRY(cudaEventSynchronize(*tick));
+    if (device->tick_count > 0)
+        CUDA_TRY(cudaEventElapsedTime(&ms, device->ticks[(device->tick_count + 1) % 2], *tick));
+    device->tick_count++;
+    device->ticked_s += 1e-3 * (double)ms;
+    *out = device->ticked_s;
+done:
+    return st;
 }
 
 ls_status op_cuda_memory(struct op_device *device, size_t *free_bytes, size_t *total_bytes)

@@ -23,6 +23,11 @@ static void close_card(struct model_device *device)
     op_cuda_close(&device->device);
 }
 
+static ls_status read_clock(struct model_device *device, double *out)
+{
+    return op_cuda_clock(device->device, out);
+}
+
 static ls_status card_memory(const struct model_device *device, size_t *free_bytes,
                              size_t *total_bytes)
 {
@@ -33,4 +38,5 @@ const struct gpu_build gpu_build = {.name = LOCKSTEP_GPU,
                                     .count = op_cuda_count,
                                     .open = open_card,
                                     .close = close_card,
+                                    .clock = read_clock,
                                     .memory = card_memory};

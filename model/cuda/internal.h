@@ -23,6 +23,9 @@ struct op_device {
     cublasHandle_t blas;
     struct product_plan *plans; /* list, made at first use of a shape */
     struct fused *fused;        /* NULL: attention is plain in bf16 too */
+    cudaEvent_t ticks[2];       /* of op_cuda_clock: the last one and the next */
+    int tick_count;
+    double ticked_s;
     void *blas_workspace_dev;
     float *scratch_dev; /* partial sums, cast biases, score blocks: valid within one operator */
     size_t scratch_bytes;

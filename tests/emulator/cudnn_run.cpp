@@ -127,40 +127,54 @@ struct machine {
     void pointwise(const operation &o);
     void sum(const operation &o);
     void reshape(const operation &o);
-    void attention_row(const operation &o, int64_t at[4], int64_t keys);
+    std::vector<float> packed(const tensor_ref &t, int64_t batch, int64_t head, int64_t rows,
+                              int64_t columns);
+    void attention_row(const operation &o, int64_t at[4], const std::vector<float> &q,
+                       const std::vector<float> &k, const std::vector<float> &v);
     float pointwise_value(const operation &o, const int64_t at[4]);
     float side(const tensor_ref &t, const int64_t at[4]);
 };
 
-void machine::attention_row(const operation &o, int64_t at[4], int64_t keys)
+/* [rows][columns] of one sequence and head, rounded to bf16. */
+std::vector<float> machine::packed(const tensor_ref &t, int64_t batch, int64_t head, int64_t rows,
+                                   int64_t columns)
+{
+    std::vector<float> out(static_cast<size_t>(rows * columns));
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) {
+            const int64_t at[4] = {batch, head, i, j};
+            out[static_cast<size_t>(i * columns + j)] = rounded(read(t, at));
+        }
+    return out;
+}
+
+void machine::attention_row(const operation &o, int64_t at[4], const std::vector<float> &q,
+                            const std::vector<float> &k, const std::vector<float> &v)
 {
     const int64_t width = o.x->size[3];
+    const int64_t keys = static_cast<int64_t>(k.size()) / width;
     const float scale = o.scale != nullptr ? bound.numbers.at(o.scale->id) : 1.0F;
     std::vector<float> p(static_cast<size_t>(keys));
+    std::vector<float> value(static_cast<size_t>(width), 0.0F);
     float top = -std::numeric_limits<float>::infinity();
     for (int64_t key = 0; key < keys; key++) {
         float s = 0.0F;
-        for (int64_t c = 0; c < width; c++) {
-            const int64_t q_at[4] = {at[0], at[1], at[2], c};
-            const int64_t k_at[4] = {at[0], at[1], key, c};
-            s += read(o.x, q_at) * read(o.b, k_at);
-        }
+        for (int64_t c = 0; c < width; c++)
+            s +=
+                q[static_cast<size_t>(at[2] * width + c)] * k[static_cast<size_t>(key * width + c)];
         p[static_cast<size_t>(key)] = s * scale;
         top = std::fmax(top, s * scale);
     }
     float total = 0.0F;
-    for (float &x : p) {
-        x = std::exp(x - top);
+    for (int64_t key = 0; key < keys; key++) {
+        float x = std::exp(p[static_cast<size_t>(key)] - top);
         total += x;
+        for (int64_t c = 0; c < width; c++)
+            value[static_cast<size_t>(c)] += rounded(x) * v[static_cast<size_t>(key * width + c)];
     }
     for (int64_t c = 0; c < width; c++) {
-        float value = 0.0F;
-        for (int64_t key = 0; key < keys; key++) {
-            const int64_t v_at[4] = {at[0], at[1], key, c};
-            value += rounded(p[static_cast<size_t>(key)]) * read(o.t, v_at);
-        }
         const int64_t o_at[4] = {at[0], at[1], at[2], c};
-        write(o.y, o_at, value / total);
+        write(o.y, o_at, value[static_cast<size_t>(c)] / total);
     }
     if (o.lse != nullptr)
         write(o.lse, at, top + std::log(total));
@@ -172,11 +186,15 @@ void machine::attention(const operation &o)
     for (at[0] = 0; at[0] < o.x->size[0]; at[0]++) {
         const int64_t queries = length(o.m, at[0], o.x->size[2]);
         const int64_t keys = length(o.n, at[0], o.b->size[2]);
-        for (at[1] = 0; at[1] < o.x->size[1]; at[1]++)
+        for (at[1] = 0; at[1] < o.x->size[1]; at[1]++) {
+            const int64_t width = o.x->size[3];
+            const std::vector<float> q = packed(o.x, at[0], at[1], queries, width);
+            const std::vector<float> k = packed(o.b, at[0], at[1], keys, width);
+            const std::vector<float> v = packed(o.t, at[0], at[1], keys, width);
             for (at[2] = 0; at[2] < o.x->size[2]; at[2]++) {
                 at[3] = 0;
                 if (at[2] < queries) {
-                    attention_row(o, at, keys);
+                    attention_row(o, at, q, k, v);
                     continue;
                 }
                 for (at[3] = 0; at[3] < o.y->size[3]; at[3]++)
@@ -185,6 +203,7 @@ void machine::attention(const operation &o)
                 if (o.lse != nullptr)
                     write_beyond(o.lse, at);
             }
+        }
     }
 }
 
@@ -195,7 +214,9 @@ void machine::product(const operation &o)
         const int64_t m = length(o.m, at[0], o.y->size[2]);
         const int64_t n = length(o.n, at[0], o.y->size[3]);
         const int64_t k = length(o.k, at[0], o.x->size[3]);
-        for (at[1] = 0; at[1] < o.y->size[1]; at[1]++)
+        for (at[1] = 0; at[1] < o.y->size[1]; at[1]++) {
+            const std::vector<float> x = packed(o.x, at[0], at[1], m, k);
+            const std::vector<float> w = packed(o.b, at[0], at[1], k, n);
             for (at[2] = 0; at[2] < o.y->size[2]; at[2]++)
                 for (at[3] = 0; at[3] < o.y->size[3]; at[3]++) {
                     if (at[2] >= m || at[3] >= n) {
@@ -203,13 +224,12 @@ void machine::product(const operation &o)
                         continue;
                     }
                     float value = 0.0F;
-                    for (int64_t i = 0; i < k; i++) {
-                        const int64_t a_at[4] = {at[0], at[1], at[2], i};
-                        const int64_t b_at[4] = {at[0], at[1], i, at[3]};
-                        value += rounded(read(o.x, a_at)) * rounded(read(o.b, b_at));
-                    }
+                    for (int64_t i = 0; i < k; i++)
+                        value += x[static_cast<size_t>(at[2] * k + i)] *
+                                 w[static_cast<size_t>(i * n + at[3])];
                     write(o.y, at, value);
                 }
+        }
     }
 }
 

@@ -108,6 +108,19 @@ gpu() {
     fi
     say cuda "${answer%% *}" "${answer#* }"
 }
+# The headers make the fused attention part of a CUDA build; the library is looked for when a program starts.
+cudnn() {
+    read -r -a compiler <<<"$CC"
+    if [ "$CUDA" = 0 ] || [ "$CUDA" = no ]; then
+        say cudnn no "fused attention: switched off (CUDA=$CUDA)"
+    elif ! command -v "${compiler[0]}" >/dev/null; then
+        say cudnn no "fused attention: no compiler '$CC'"
+    elif LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}:$CUDA_HOME/lib64 try "${compiler[@]}" scripts/probes/cudnn.c -std=gnu17 -I"$CUDA_HOME/include" -ldl; then
+        say cudnn yes "fused attention in bf16: $why"
+    else
+        say cudnn no "fused attention: $why"
+    fi
+}
 if [ "$cuda_only" = 1 ]; then
     gpu
     exit 0
@@ -125,4 +138,5 @@ library cjson "manifests and metrics" "libcjson"
 library xxhash "checksums" "libxxhash"
 library cmocka "unit tests" "cmocka"
 gpu
+cudnn
 exit "$failed"

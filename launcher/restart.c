@@ -18,21 +18,6 @@
 #include "launcher/segments.h"
 #include "launcher/stop_signals.h"
 
-/* The jobs of a chain that come after `job`; all of them when it is none of these. */
-static const char *chain_after(const char *chain, const char *job)
-{
-    size_t length = strlen(job);
-    for (const char *at = chain; *at != '\0';) {
-        size_t one = strcspn(at, ",");
-        bool found = one == length && strncmp(at, job, length) == 0;
-        at += one;
-        at += *at == ',';
-        if (found)
-            return at;
-    }
-    return chain;
-}
-
 static void open_file(const struct restart_job *job, const char *run)
 {
     struct job_file *file = job->start.file;
@@ -53,7 +38,7 @@ static void open_file(const struct restart_job *job, const char *run)
     file->requeued_at_step = before.requeued_at_step;
     if (job->start.allocation->job != NULL) {
         (void)snprintf(file->job, sizeof file->job, "%s", job->start.allocation->job);
-        (void)snprintf(file->chain, sizeof file->chain, "%s", chain_after(before.chain, file->job));
+        (void)snprintf(file->chain, sizeof file->chain, "%s", before.chain);
     }
 }
 

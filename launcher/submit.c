@@ -145,7 +145,6 @@ static ls_status submit_all(const char *run, const char *script_path, int64_t co
     char job[32];
     char before[32];
     (void)job_file_read(&file, run);
-    file.job[0] = '\0'; /* of an earlier submission */
     file.chain[0] = '\0';
     file.requeues = 0;
     LS_TRY(submit_one(file.job, sizeof file.job, script_path, NULL));

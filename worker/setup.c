@@ -237,6 +237,14 @@ static ls_status open_at_step(struct trainer *trainer)
                        trainer->micro_count, trainer->skipped, trainer->skipped_count));
     LS_TRY(feed_open(&trainer->feed, trainer->loader, trainer->jepa, &trainer->device.model,
                      steps_left(trainer) * trainer->micro_count));
+    trainer->audited_step = -1;
+    LS_TRY(audit_open(
+        &trainer->audit,
+        &(struct audit_options){.group = trainer->group,
+                                .jepa = trainer->jepa,
+                                .run = trainer->options->run,
+                                .moments = trainer->config->optimization.optimizer_state ==
+                                           CONFIG_REPLICATED}));
     if (trainer->rank == 0) {
         LS_TRY(metrics_open(&trainer->metrics, trainer->options->run, trainer->step));
         display_open(&trainer->display, trainer->options->progress,
@@ -276,6 +284,7 @@ void trainer_close(struct trainer *trainer)
     metrics_close(&trainer->metrics);
     feed_close(&trainer->feed);
     loader_close(&trainer->loader);
+    audit_close(&trainer->audit);
     trainer_step_close(trainer);
     comm_buckets_close(&trainer->buckets);
     comm_device_close(&trainer->device_sums);

@@ -110,6 +110,8 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
     LS_TRY(jepa_result(trainer->jepa, &work->result));
     LS_TRY(feed_ahead(trainer->feed));
     work->vote.mask_tokens = jepa_mask_tokens_used(trainer->jepa);
+    if (fault_point("not_finite") != 0)
+        work->result.loss = NAN;
     work->vote.not_finite = !isfinite(work->result.loss);
     work->data_wait_s = loader_counters(trainer->loader).wait_s;
 done:

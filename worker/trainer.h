@@ -15,6 +15,7 @@
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "model/jepa.h"
+#include "worker/audit.h"
 #include "worker/device.h"
 #include "worker/display.h"
 #include "worker/feed.h"
@@ -70,6 +71,8 @@ struct trainer {
     float *gram;             /* [dim, dim] */
     struct step_times times; /* of the steps of this start */
     double step_limit_s;     /* deadline of the running step */
+    struct audit *audit;
+    int64_t audited_step; /* all ranks were equal after it; -1: not known */
     struct saving saving;
     struct metrics *metrics; /* rank 0 */
     struct display display;  /* rank 0 */

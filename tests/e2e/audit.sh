@@ -1,0 +1,31 @@
+#!/bin/bash
+# timeout: 240
+# One flipped bit in one rank's weights: the next audit names the rank, keeps copies, saves nothing
+# of it, and the run goes back to the last good checkpoint and ends as if nothing had been.
+# shellcheck source=tests/e2e/lib_train.sh
+. "$(dirname "$0")/lib_train.sh"
+pack_clean
+short=(--set optimization.steps=16 --set meta.save_freq_steps=5 --set lockstep.audit_freq=4 --set lockstep.max_restarts=1)
+
+train whole 3 "${short[@]}" || fail "whole: $(tail -1 "$WORK/whole.log")"
+grep -q 'audit step=4 ranks_equal=3 ms=' "$WORK/whole.log" || fail "whole: no audit is told"
+
+# The bit flips after step 9: the audit before the save of step 10 would be the third, that of step 12 the fourth.
+LS_FAULT=fail:flip:9:1:1 train flipped 3 "${short[@]}" || fail "flipped: $(tail -1 "$WORK/flipped.log")"
+grep -Eq 'workers_lost rank 1: audit of step 10: rank 1 on node [^ ]+ differs from the other ranks in weights \[0, [0-9]+\) and [0-9]+ more' \
+    "$WORK/flipped.log" || fail "flipped: rank 1 is not named: $(grep workers_lost "$WORK/flipped.log")"
+grep -q 'resume from=".*step-000000005" finished_steps=5' "$WORK/flipped.log" || fail "flipped: did not go back to step 5"
+for rank in 0 1; do
+    [ -s "$WORK/flipped/audit/step-000000010-rank-000$rank-weights-0.f32" ] || fail "flipped: no copy of rank $rank"
+done
+[ ! -e "$WORK/flipped/audit/step-000000010-rank-0002-weights-0.f32" ] || fail "flipped: a copy of a rank that is right but not the first"
+cmp -s "$WORK"/flipped/audit/*-rank-000[01]-weights-0.f32 && fail "flipped: the copies are equal"
+same_digest whole flipped
+same_values whole flipped
+
+# Two ranks: nobody can tell which is right, and both are kept.
+LS_FAULT=fail:flip:9:1:1 train two 2 "${short[@]}" || fail "two: $(tail -1 "$WORK/two.log")"
+grep -q 'audit of step 10: 2 ranks, from rank 0 on node .* nobody can tell which is right' "$WORK/two.log" ||
+    fail "two: not told: $(grep workers_lost "$WORK/two.log")"
+[ "$(find "$WORK/two/audit" -name '*-weights-0.f32' | wc -l)" = 2 ] || fail "two: not both copies"
+pass "rank named, copies kept, same digest as an undisturbed run"

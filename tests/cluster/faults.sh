@@ -25,7 +25,7 @@ prepare() { # FAULT: into OPTIONS, and what has to be there before the start
     OPTIONS=()
     STEP=60
     unset LS_FAULT
-    case $1 in time_limit | slurmd_killed | preempted | full_disk) STEP=30 && link_rate 25mbit ;; esac
+    case $1 in time_limit | slurmd_killed | slurmctld_restarted | preempted | full_disk) STEP=30 && link_rate 25mbit ;; esac
     case $1 in
     exit_in_save) export LS_FAULT=kill:fsync:13:2:1 ;; # rank 2, in its fourth save, only at the first start
     rank_stopped) OPTIONS=(--set lockstep.step_timeout_s=8) ;;
@@ -50,7 +50,10 @@ one_fault() { # FAULT
     hurt "$fault"
     [ "$fault" != exit_in_save ] || at=$(now) # it was armed, and has just come
     case $fault in
-    slurmctld_restarted) mend "$fault" ;;
+    slurmctld_restarted)
+        mend "$fault"
+        link_rate off
+        ;;
     launcher_killed)
         mend "$fault"
         noticed_after=$(since "$at")

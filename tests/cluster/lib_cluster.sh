@@ -20,11 +20,14 @@ export OMPI_MCA_btl_tcp_if_include=eth0 OMPI_MCA_oob_tcp_if_include=eth0
 unset OMPI_MCA_plm_rsh_agent # SLURM starts the daemons
 
 cluster_up() {
-    export MINI_STATE=$WORK/cluster
-    # A job must find the nodes' folders whoever runs it; slurmd wants them safe from others.
-    chmod 755 "$WORK"
-    CLEANUP+=("$cluster down >/dev/null 2>&1")
-    "$cluster" up "$NODES" >"$WORK/cluster.log" 2>&1 || skip "no virtual cluster: $(tail -1 "$WORK/cluster.log")"
+    unshare --net --uts --ipc --mount --pid --fork true 2>"$WORK/log" || skip "no namespaces: $(tail -1 "$WORK/log")"
+    # munged wants a path that all may enter, which TMPDIR may not be.
+    MINI_STATE=$(mktemp -d /tmp/lockstep-cluster.XXXXXX) || fail "no folder in /tmp"
+    chmod 755 "$MINI_STATE"
+    export MINI_STATE
+    CLEANUP+=("$cluster down >/dev/null 2>&1; rm -rf '$MINI_STATE'")
+    "$cluster" up "$NODES" >"$WORK/cluster.log" 2>&1 ||
+        fail "the virtual cluster does not come up: $(grep -v -e debug -e '^\[' "$WORK/cluster.log" | tail -3)"
 }
 slurm() { "$cluster" exec "$@"; }
 on_node() { # NODE COMMAND...

@@ -47,7 +47,10 @@ hurt() {
         ;;
     time_limit) ;; # asked for at the start
     slurmd_killed) "$cluster" stop-slurmd node2 ;;
-    slurmctld_restarted) "$cluster" stop-slurmctld ;;
+    slurmctld_restarted)
+        sleep 6 # it writes jobs down within seconds; one that it has not would be unknown to it afterwards, and ended
+        "$cluster" stop-slurmctld
+        ;;
     *) fail "no fault is called $1" ;;
     esac
 }

@@ -8,7 +8,7 @@
 COUNT=${1:-30}
 RANDOM=${2:-$(date +%j)}
 LOGS=${LOGS:-$BUILD}
-kinds=(rank_killed rank_segfault damaged_checkpoint mpirun_killed launcher_killed cable_cut node_crash requeue preempted
+kinds=(rank_killed rank_segfault rank_stopped damaged_checkpoint mpirun_killed launcher_killed cable_cut node_crash requeue preempted
     slurmctld_restarted)
 
 # shellcheck disable=SC2317 # wait_until calls these
@@ -18,9 +18,10 @@ has_moved_on() { [ "$(step_of "$RUN")" -ge "$1" ] && has_state "$RUN" running &&
 
 faults_up
 undisturbed
-link_rate 25mbit
+link_rate 8mbit # about a second a step
 RUN=mix
-OPTIONS=(--set meta.save_freq_steps=3 --set meta.keep_last=8 --set lockstep.max_restarts=1000)
+OPTIONS=(--set meta.save_freq_steps=3 --set meta.keep_last=8 --set lockstep.max_restarts=1000
+    --set lockstep.step_timeout_s=8)
 submit "$RUN" "${OPTIONS[@]}"
 JOB=$(job_of "$RUN")
 mkdir -p "$LOGS"
@@ -29,7 +30,7 @@ begin=$(now)
 for number in $(seq "$COUNT"); do
     fault=${kinds[RANDOM % ${#kinds[@]}]}
     # Far enough that every fault meets a running job, and that all of them come before the end.
-    step=$((number * 180 / COUNT))
+    step=$((number * 160 / COUNT))
     wait_until 150 "$RUN: step $step before fault $number" has_moved_on "$step"
     LINES_BEFORE=$(($(cat_logs | wc -l) + 1))
     echo "$(since "$begin") s step $(step_of "$RUN"): $fault" >>"$LOGS/mix.txt"

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "comm/internal.h"
 #include "core/clock.h"
@@ -27,20 +26,6 @@ int64_t comm_request_bytes(const struct comm_request *request)
     if (request->kind == COMM_SUM)
         return request->count * (int64_t)sizeof *request->data;
     return (int64_t)request->bytes;
-}
-
-static struct timespec deadline_after(double seconds)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    time_t whole = (time_t)seconds;
-    time.tv_sec += whole;
-    time.tv_nsec += (long)((seconds - (double)whole) * 1e9);
-    if (time.tv_nsec >= 1000000000) {
-        time.tv_sec++;
-        time.tv_nsec -= 1000000000;
-    }
-    return time;
 }
 
 /* A request from the free list, or a new one: after the first steps nothing is allocated. */
@@ -129,7 +114,7 @@ static ls_status queue_request(struct comm_group *group, struct comm_request *re
 /* Ask the progress thread who is missing, and break the group.  The mutex is held. */
 static ls_status time_out(struct comm_group *group, const struct comm_request *request)
 {
-    struct timespec until = deadline_after(EXPLAIN_GRACE_S);
+    struct timespec until = clock_deadline(EXPLAIN_GRACE_S);
     group->explain = true;
     while (group->explain)
         if (pthread_cond_timedwait(&group->done, &group->mutex, &until) == ETIMEDOUT)
@@ -150,7 +135,7 @@ static ls_status time_out(struct comm_group *group, const struct comm_request *r
 static ls_status wait_request(struct comm_group *group, struct comm_request *request)
 {
     ls_status st = LS_OK;
-    struct timespec until = deadline_after(group->timeout_s);
+    struct timespec until = clock_deadline(group->timeout_s);
     (void)pthread_mutex_lock(&group->mutex);
     group->waiters++;
     flight_waits(true);

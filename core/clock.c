@@ -10,6 +10,23 @@ double clock_now_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+struct timespec clock_deadline(double seconds)
+{
+    const double longest = 1e9;
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    seconds = seconds < longest ? seconds : longest;
+    seconds = seconds > 0 ? seconds : 0;
+    time_t whole = (time_t)seconds;
+    time.tv_sec += whole;
+    time.tv_nsec += (long)((seconds - (double)whole) * 1e9);
+    if (time.tv_nsec >= 1000000000) {
+        time.tv_sec++;
+        time.tv_nsec -= 1000000000;
+    }
+    return time;
+}
+
 void clock_sleep_s(double seconds)
 {
     struct timespec wait = {.tv_sec = (time_t)seconds};

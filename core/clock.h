@@ -3,6 +3,7 @@
 #define LOCKSTEP_CORE_CLOCK_H
 
 #include <stddef.h>
+#include <time.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -10,6 +11,11 @@ extern "C" {
 
 /* Seconds on the monotonic clock; only differences mean anything.  Local, any thread. */
 double clock_now_s(void);
+
+/* The point of the monotonic clock `seconds` from now, for waits with a deadline (condition
+ * variables of that clock).  Below 0 is now; more than some thirty years is that.  Local, any
+ * thread. */
+struct timespec clock_deadline(double seconds);
 
 /* Sleep for `seconds`; wakes early only on a signal.  Local. */
 void clock_sleep_s(double seconds);

@@ -2,7 +2,6 @@
  * videos. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/clock.h"
 #include "data/loader_internal.h"
@@ -24,19 +23,6 @@ static bool all_lent(const struct loader *loader)
         if (loader->slots[i].state != SLOT_LENT)
             return false;
     return true;
-}
-
-/* Point of the monotonic clock `seconds` from now. */
-static struct timespec deadline_after(double seconds)
-{
-    const double limit = 1e9; /* seconds: anything more is for ever */
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    double whole = seconds > 0.0 ? (seconds < limit ? seconds : limit) : 0.0;
-    int64_t nanoseconds = now.tv_nsec + (int64_t)((whole - (double)(int64_t)whole) * 1e9);
-    now.tv_sec += (time_t)whole + (time_t)(nanoseconds / 1000000000);
-    now.tv_nsec = (long)(nanoseconds % 1000000000);
-    return now;
 }
 
 /* Names what the threads are busy with. */
@@ -107,7 +93,7 @@ ls_status loader_next(struct loader *loader, struct loader_batch **out, double t
 {
     ls_status st = LS_OK;
     const double start = clock_now_s();
-    const struct timespec deadline = deadline_after(timeout_s);
+    const struct timespec deadline = clock_deadline(timeout_s);
     (void)pthread_mutex_lock(&loader->lock);
     struct slot *slot = NULL;
     while ((slot = find_filled(loader)) == NULL) {

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/clock.h"
 #include "core/files.h"
@@ -238,24 +237,10 @@ done:
     return st;
 }
 
-static struct timespec deadline_after(double seconds)
-{
-    struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    time_t whole = (time_t)seconds;
-    time.tv_sec += whole;
-    time.tv_nsec += (long)((seconds - (double)whole) * 1e9);
-    if (time.tv_nsec >= 1000000000) {
-        time.tv_sec++;
-        time.tv_nsec -= 1000000000;
-    }
-    return time;
-}
-
 /* Whether the writer has ended. */
 static bool end_writer(struct saver *saver, double wait_s)
 {
-    struct timespec until = deadline_after(wait_s);
+    struct timespec until = clock_deadline(wait_s);
     (void)pthread_mutex_lock(&saver->mutex);
     saver->stop = true;
     (void)pthread_cond_signal(&saver->work);
@@ -366,7 +351,7 @@ const struct checkpoint_shard_facts *saver_facts(const struct saver *saver)
 
 ls_status saver_wait(struct saver *saver, double timeout_s)
 {
-    struct timespec until = deadline_after(timeout_s);
+    struct timespec until = clock_deadline(timeout_s);
     const struct generation *generation = oldest_of(saver);
     int error = 0;
     (void)pthread_mutex_lock(&saver->mutex);

@@ -135,10 +135,10 @@ static cudnnBackendDescriptor_t between(struct build *b, cudnnDataType_t type, i
                                         const char *what)
 {
     const struct attention_shape *s = b->shape;
-    const struct cudnn_tensor t = {
-        .type = type,
-        .size = {s->sequences, s->heads, s->queries, columns},
-        .stride = {s->heads * s->queries * columns, s->queries * columns, columns, 1}};
+    const int64_t area = s->queries * columns;
+    const struct cudnn_tensor t = {.type = type,
+                                   .size = {s->sequences, s->heads, s->queries, columns},
+                                   .stride = {s->heads * area, area, columns, 1}};
     return cudnn_tensor_make(b->graph, &t, what);
 }
 

@@ -289,9 +289,9 @@ static void two_writers_of_a_tensor(struct cudnn_graph *g)
 }
 
 struct forward { /* an attention of 2 sequences, 1 head, 16 x 16 tokens of width 8 */
-    bool leave_out_v;
     int64_t key_width, output_rows, lse_columns, length_count;
     cudnnDataType_t length_type;
+    bool leave_out_v;
 };
 
 static void forward_of(struct cudnn_graph *g, const struct forward *f)
@@ -322,11 +322,11 @@ static void malformed_forwards_are_refused(void **state)
 {
     (void)state;
     need_library();
-    static const struct forward right = {false, 8, 16, 1, 2, CUDNN_DATA_INT32};
+    static const struct forward right = {8, 16, 1, 2, CUDNN_DATA_INT32, false};
     static const struct forward wrong[] = {
-        {true, 8, 16, 1, 2, CUDNN_DATA_INT32},  {false, 16, 16, 1, 2, CUDNN_DATA_INT32},
-        {false, 8, 24, 1, 2, CUDNN_DATA_INT32}, {false, 8, 16, 2, 2, CUDNN_DATA_INT32},
-        {false, 8, 16, 1, 3, CUDNN_DATA_INT32}, {false, 8, 16, 1, 2, CUDNN_DATA_FLOAT}};
+        {8, 16, 1, 2, CUDNN_DATA_INT32, true},  {16, 16, 1, 2, CUDNN_DATA_INT32, false},
+        {8, 24, 1, 2, CUDNN_DATA_INT32, false}, {8, 16, 2, 2, CUDNN_DATA_INT32, false},
+        {8, 16, 1, 3, CUDNN_DATA_INT32, false}, {8, 16, 1, 2, CUDNN_DATA_FLOAT, false}};
     struct cudnn_graph graph;
     cudnn_graph_open(&graph, &calls);
     forward_of(&graph, &right);

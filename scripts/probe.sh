@@ -137,6 +137,6 @@ library yaml "configs" "yaml-0.1"
 library cjson "manifests and metrics" "libcjson"
 library xxhash "checksums" "libxxhash"
 library cmocka "unit tests" "cmocka"
-gpu
 cudnn
+gpu
 exit "$failed"

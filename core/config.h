@@ -137,6 +137,7 @@ struct config_run { /* `lockstep:` section, ours: how it is run, never what is c
     bool deterministic; /* sums on GPUs in a fixed order */
     int prefetch;       /* micro-batches decoded ahead */
     int max_bad_steps;
+    int ranks_freq; /* steps between lines of ranks.jsonl; 0: none */
     int audit_freq; /* steps between audits; 0: none, not even before saves */
 };
 

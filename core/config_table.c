@@ -245,6 +245,8 @@ const struct config_key config_keys[] = {
      .help = "Saves that fail in a row before the run ends (exit code 15); until then each is a warning and is tried again."},
     {"lockstep.expected_mtbf_hours", DOUBLE(0, 1e6), AT(run.expected_mtbf_hours), .initial = "24.0", .flags = OURS | ABOVE,
      .help = "Hours between failures of the whole job, for `meta.save_interval: auto`."},
+    {"lockstep.ranks_freq", INT(0, 100000), AT(run.ranks_freq), .initial = "50", .flags = OURS,
+     .help = "Steps between lines of `ranks.jsonl`, in which a slow worker and its slow part are named.  0: never."},
     {"lockstep.audit_freq", INT(0, 1000000000), AT(run.audit_freq), .initial = "500", .flags = OURS,
      .help = "Steps between audits: weights, moments and EMA of all workers are compared, and before every save.  0: never."},
     {"lockstep.max_bad_steps", INT(1, 1000000), AT(run.max_bad_steps), .initial = "10", .flags = OURS,

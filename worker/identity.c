@@ -11,7 +11,7 @@
 #include "core/log.h"
 #include "worker/trainer.h"
 
-enum { HOST_BYTES = 64, DEVICE_BYTES = 16, PROGRAM_LIMIT_BYTES = 1 << 30 };
+enum { HOST_BYTES = RANKS_HOST_BYTES, DEVICE_BYTES = 16, PROGRAM_LIMIT_BYTES = 1 << 30 };
 
 struct identity { /* exchanged as bytes: all ranks run the same program, or the sizes tell */
     int64_t size, bucket_bytes;
@@ -105,7 +105,10 @@ ls_status trainer_compare_ranks(struct trainer *trainer)
     struct identity *all = NULL;
     LS_TRY(trainer_agree(trainer, my_identity(&mine, trainer)));
     LS_TRY(core_alloc(&all, trainer->size));
+    LS_TRY(core_alloc(&trainer->hosts, (int64_t)trainer->size * RANKS_HOST_BYTES));
     LS_TRY(comm_exchange(trainer->group, &mine, sizeof mine, all));
+    for (int r = 0; r < trainer->size; r++)
+        memcpy(trainer->hosts + (size_t)r * RANKS_HOST_BYTES, all[r].host, HOST_BYTES);
     for (int r = 1; r < trainer->size; r++) {
         const char *what = difference(&all[0], &all[r]);
         if (what != NULL) {

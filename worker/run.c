@@ -75,6 +75,8 @@ ls_status trainer_run(struct trainer *trainer)
             metrics_append(trainer->metrics, &outcome.metrics);
             display_step(&trainer->display, &outcome.metrics);
             watch_data(&watch, &outcome.metrics);
+            if (trainer->ranks != NULL)
+                ranks_take(trainer->ranks, trainer->step, outcome.times);
         }
         stop = outcome.stop || stop_reached(trainer);
         if (fault_point("flip") != 0)

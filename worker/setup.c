@@ -247,6 +247,13 @@ static ls_status open_at_step(struct trainer *trainer)
                                            CONFIG_REPLICATED}));
     if (trainer->rank == 0) {
         LS_TRY(metrics_open(&trainer->metrics, trainer->options->run, trainer->step));
+        if (trainer->config->run.ranks_freq > 0 && trainer->size > 1)
+            LS_TRY(ranks_open(&trainer->ranks,
+                              &(struct ranks_options){.run = trainer->options->run,
+                                                      .hosts = trainer->hosts,
+                                                      .run_epoch = trainer->options->run_epoch,
+                                                      .size = trainer->size,
+                                                      .freq = trainer->config->run.ranks_freq}));
         display_open(&trainer->display, trainer->options->progress,
                      config_stages_steps(&trainer->stages));
     }
@@ -284,6 +291,9 @@ void trainer_close(struct trainer *trainer)
     metrics_close(&trainer->metrics);
     feed_close(&trainer->feed);
     loader_close(&trainer->loader);
+    ranks_close(&trainer->ranks);
+    free(trainer->hosts);
+    trainer->hosts = NULL;
     audit_close(&trainer->audit);
     trainer_step_close(trainer);
     comm_buckets_close(&trainer->buckets);

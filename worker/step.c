@@ -41,20 +41,22 @@ enum tail {
     TAIL_FLOPS = TAIL_GROUP_LOSS + CONFIG_MASK_GROUPS_MAX,
     TAIL_GRAD_NORM, /* rank 0's, 0 elsewhere: ranks with other thread counts may differ in the last
                        bit, and all must clip alike */
-    TAIL_WAITS,     /* a pair for each rank, set by that rank alone: waits for data, for others */
+    TAIL_TIMES,     /* a struct ranks_step of each rank, set by that rank alone */
 };
+
+enum { TIMES = sizeof(struct ranks_step) / sizeof(double) };
 
 struct step_work {
     struct vote vote;
     struct jepa_result result;
-    double data_wait_s, comm_wait_s, grad_norm;
+    double data_wait_s, compute_s, reduce_s, comm_wait_s, grad_norm;
     int bad_rank; /* the first whose loss is not finite; -1: none */
     bool want_gram;
 };
 
 static int64_t sums_count(const struct trainer *trainer)
 {
-    return jepa_statistics_count(trainer->jepa) + TAIL_WAITS + 2 * (int64_t)trainer->size;
+    return jepa_statistics_count(trainer->jepa) + TAIL_TIMES + TIMES * (int64_t)trainer->size;
 }
 
 ls_status trainer_step_open(struct trainer *trainer)
@@ -184,7 +186,8 @@ static ls_status reduce(struct trainer *trainer, struct step_work *work)
     flight_phase("reduce", trainer->step + 1);
     if (trainer->buckets != NULL)
         LS_TRY(comm_buckets_wait(trainer->buckets));
-    work->comm_wait_s += clock_now_s() - start_s;
+    work->reduce_s = clock_now_s() - start_s;
+    work->comm_wait_s += work->reduce_s;
     LS_TRY(jepa_gradient_norm(trainer->jepa, &work->grad_norm));
     if (work->want_gram) {
         LS_TRY(jepa_gram(trainer->jepa, trainer->gram));
@@ -205,9 +208,10 @@ static ls_status sum_up(struct trainer *trainer, const struct step_work *work)
     memcpy(&tail[TAIL_GROUP_LOSS], work->result.group_loss, sizeof work->result.group_loss);
     tail[TAIL_FLOPS] = work->result.flops;
     tail[TAIL_GRAD_NORM] = trainer->rank == 0 ? work->grad_norm : 0;
-    memset(&tail[TAIL_WAITS], 0, 2 * (size_t)trainer->size * sizeof *tail);
-    tail[TAIL_WAITS + 2 * trainer->rank] = work->data_wait_s;
-    tail[TAIL_WAITS + 2 * trainer->rank + 1] = work->comm_wait_s;
+    memset(&tail[TAIL_TIMES], 0, TIMES * (size_t)trainer->size * sizeof *tail);
+    struct ranks_step own = {.parts_s = {work->data_wait_s, work->compute_s, work->reduce_s},
+                             .wait_s = work->comm_wait_s};
+    memcpy(&tail[TAIL_TIMES + TIMES * (int64_t)trainer->rank], &own, sizeof own);
     LS_TRY(comm_sum_f64(trainer->group, trainer->sums, sums_count(trainer)));
 done:
     return st;
@@ -246,16 +250,14 @@ static ls_status update(struct trainer *trainer, const struct schedule_values *v
 
 /* The rank that waits least for others is the last to come: what it waits is communication, what
  * the others wait beyond that is for it. */
-static void fill_waits(struct step_metrics *out, const double *waits, int size)
+static void fill_waits(struct step_metrics *out, const struct ranks_step *times, int size)
 {
     double mean_s = 0;
-    out->comm_wait_s = waits[1];
-    for (int64_t r = 0; r < size; r++) {
-        mean_s += waits[2 * r + 1] / size;
-        if (waits[2 * r] > out->data_wait_s)
-            out->data_wait_s = waits[2 * r];
-        if (waits[2 * r + 1] < out->comm_wait_s)
-            out->comm_wait_s = waits[2 * r + 1];
+    out->comm_wait_s = times[0].wait_s;
+    for (int r = 0; r < size; r++) {
+        mean_s += times[r].wait_s / size;
+        out->data_wait_s = fmax(out->data_wait_s, times[r].parts_s[RANKS_DATA]);
+        out->comm_wait_s = fmin(out->comm_wait_s, times[r].wait_s);
     }
     out->rank_wait_s = mean_s - out->comm_wait_s;
 }
@@ -280,7 +282,7 @@ static void fill_metrics(const struct trainer *trainer, const struct step_work *
         .draw_hash = work->vote.draws,
         .has_rank = work->want_gram};
     memcpy(out->group_loss, &tail[TAIL_GROUP_LOSS], sizeof out->group_loss);
-    fill_waits(out, &tail[TAIL_WAITS], trainer->size);
+    fill_waits(out, (const struct ranks_step *)(const void *)&tail[TAIL_TIMES], trainer->size);
     jepa_statistics_reduce(trainer->jepa, trainer->sums, &out->target_std, &out->prediction_cosine);
     if (work->want_gram)
         out->target_rank = jepa_target_rank(trainer->jepa, trainer->sums, trainer->gram);
@@ -301,7 +303,9 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
                                              trainer->config->run.start_timeout_s);
     trainer_phase(trainer, "step", number, trainer->step_limit_s);
     (void)fault_point("step");
-    LS_TRY(decide(trainer, &work, compute(trainer, &work)));
+    ls_status computed = compute(trainer, &work);
+    work.compute_s = clock_now_s() - start_s - work.data_wait_s;
+    LS_TRY(decide(trainer, &work, computed));
     out->stop = work.vote.stop != 0;
     trainer->saving.asked = work.vote.save_asked != 0;
     trainer->saving.late = work.vote.save_late != 0;
@@ -309,6 +313,8 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
     LS_TRY(reduce(trainer, &work));
     LS_TRY(sum_up(trainer, &work));
     fill_metrics(trainer, &work, metrics);
+    out->times = (const struct ranks_step *)(const void *)&trainer
+                     ->sums[jepa_statistics_count(trainer->jepa) + TAIL_TIMES];
     if (metrics->skipped) {
         LS_TRY(count_bad_step(trainer, metrics, work.bad_rank));
     } else {

@@ -21,6 +21,7 @@
 #include "worker/feed.h"
 #include "worker/metrics.h"
 #include "worker/options.h"
+#include "worker/ranks.h"
 #include "worker/saver.h"
 #include "worker/step_times.h"
 
@@ -75,6 +76,8 @@ struct trainer {
     int64_t audited_step; /* all ranks were equal after it; -1: not known */
     struct saving saving;
     struct metrics *metrics; /* rank 0 */
+    struct ranks *ranks;     /* rank 0; NULL where it is alone or not wanted */
+    char *hosts;             /* [size][RANKS_HOST_BYTES] */
     struct display display;  /* rank 0 */
     /* About a failure: `agreed` when every rank leaves for the same reason; then `own` when it is
      * this rank's, not one that it was told of. */
@@ -168,8 +171,9 @@ ls_status trainer_save_now(struct trainer *trainer) LS_MUST_CHECK;
 
 /* What a step decided for all ranks alike. */
 struct step_outcome {
-    struct step_metrics metrics; /* complete on rank 0 only */
-    bool stop;                   /* a rank was asked to stop */
+    struct step_metrics metrics;    /* complete on rank 0 only */
+    bool stop;                      /* a rank was asked to stop */
+    const struct ranks_step *times; /* of every rank, until the next step */
 };
 
 /* One step: load, forward, backward, reduce, decide, update.  Advances `step`.  Collective.

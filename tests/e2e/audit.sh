@@ -28,4 +28,15 @@ LS_FAULT=fail:flip:9:1:1 train two 2 "${short[@]}" || fail "two: $(tail -1 "$WOR
 grep -q 'audit of step 10: 2 ranks, from rank 0 on node .* nobody can tell which is right' "$WORK/two.log" ||
     fail "two: not told: $(grep workers_lost "$WORK/two.log")"
 [ "$(find "$WORK/two/audit" -name '*-weights-0.f32' | wc -l)" = 2 ] || fail "two: not both copies"
+# Rank 1 pauses for 6 s in step 6: all wait for it, and it is named.
+LS_FAULT=pause:step:6:1:1 train pause 2 "${short[@]}" --set lockstep.ranks_freq=8 || fail "pause: $(tail -1 "$WORK/pause.log")"
+grep -Eq 'hiccup rank=1 node=[^ ]+ part=compute at_step=6 seconds=[56]' "$WORK/pause.log" || fail "pause: not told"
+python3 - "$WORK/pause/ranks.jsonl" <<'END' || fail "pause: ranks.jsonl is not as docs/formats.md says"
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert [line["step"] for line in lines] == [8, 16], lines
+rank = lines[0]["ranks"][1]
+assert rank["state"] == "hiccup" and rank["part"] == "compute" and rank["worst_step"] == 6, rank
+assert lines[0]["ranks"][0]["wait_s"] > 0.5, lines[0]
+END
 pass "rank named, copies kept, same digest as an undisturbed run"

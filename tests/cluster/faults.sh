@@ -38,7 +38,7 @@ prepare() { # FAULT: into OPTIONS, and what has to be there before the start
 }
 
 one_fault() { # FAULT
-    local fault=$1 noticed_after=- again_after=- at
+    local fault=$1 noticed_after=- again_after=- at words
     RUN=$fault
     prepare "$fault"
     submit "$RUN" "${OPTIONS[@]}"
@@ -75,7 +75,9 @@ one_fault() { # FAULT
     esac
     ends_whole 180
     [ "$fault" != damaged_checkpoint ] || grep -q 'checkpoint_damaged' <(cat_logs) || fail "$RUN: the damage was not told"
-    echo "| ${fault//_/ } | $noticed_after | $again_after | $(repeated) | $(first_words | sed 's/^$/-/') |" >>"$TABLE"
+    words=$(first_words)
+    [ "$fault" != launcher_killed ] || words="status: $(sed -n 's/^\(state  *lost\|next\)  *//p' "$WORK/status" | tail -n 1)"
+    echo "| ${fault//_/ } | $noticed_after | $again_after | $(repeated) | ${words:--} |" >>"$TABLE"
     tail -n 1 "$TABLE"
 }
 

@@ -21,6 +21,10 @@ check() {
 make_them emulated "$BUILD/emulated/tests/test_cudnn" "$BUILD/emulated/tests/test_op_attention"
 check stand-in "$BUILD/emulated/tests/test_cudnn"
 
+# dQ summed by atomics.
+LOCKSTEP_TEST_DEVICE=emulated LOCKSTEP_TEST_DETERMINISTIC=0 check atomics "$BUILD/emulated/tests/test_op_attention"
+grep -q 'used=plain.*reason="[^a]' "$WORK/atomics" && fail "atomics: $(grep -m1 'used=plain' "$WORK/atomics")"
+
 # A library that computes something else is found out: every plan is refused, and the results are right all the same.
 for wrong in scale lengths; do
     LOCKSTEP_TEST_DEVICE=emulated EMULATOR_CUDNN_WRONG=$wrong check "wrong-$wrong" "$BUILD/emulated/tests/test_op_attention"

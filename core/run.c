@@ -33,6 +33,7 @@ ls_status run_end_write(const char *run, int64_t run_epoch, const struct run_end
         cJSON_AddNumberToObject(json, "step", (double)end->step) == NULL ||
         cJSON_AddStringToObject(json, "status", status_name(end->status)) == NULL ||
         cJSON_AddNumberToObject(json, "code", status_exit_code(end->status)) == NULL ||
+        (end->rollback && cJSON_AddTrueToObject(json, "rollback") == NULL) ||
         cJSON_AddStringToObject(json, "message", message) == NULL ||
         (text = cJSON_PrintUnformatted(json)) == NULL) {
         st = LS_FAIL(LS_NOMEM, "out of memory for an end record");
@@ -68,6 +69,7 @@ static ls_status end_read(struct run_end *out, const char *path)
     }
     out->rank = rank->valueint;
     out->step = (int64_t)step->valuedouble;
+    out->rollback = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "rollback")) != 0;
     out->status = status_of_name(status->valuestring);
     LS_TRY(core_format(&out->message, "%s", message->valuestring));
 done:

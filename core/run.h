@@ -21,6 +21,7 @@
 #define LOCKSTEP_CORE_RUN_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/status.h"
@@ -33,6 +34,7 @@ struct run_end {
     int rank;
     int64_t step; /* finished steps */
     ls_status status;
+    bool rollback; /* the next start passes over what made this one fail */
     char *message; /* one line; for a read record owned by it */
 };
 

@@ -43,6 +43,7 @@ struct attempt {
     double killed_at; /* when it was told to end at once; 0: not */
     double lost_at;   /* when workers were too silent; 0: not */
     bool ended;
+    bool rollback; /* the workers said that the next start can do better */
     int wait_status;
 };
 
@@ -265,7 +266,7 @@ static bool lost_each_other(ls_status st)
 
 /* Reads the end records.  `*out_step`: finished steps at the failure that they tell of, -1: none.
  */
-static ls_status judge(const struct attempt *attempt, int64_t *out_step)
+static ls_status judge(struct attempt *attempt, int64_t *out_step)
 {
     ls_status st = LS_OK;
     struct run_end *ends = NULL;
@@ -277,6 +278,7 @@ static ls_status judge(const struct attempt *attempt, int64_t *out_step)
     /* mpirun wakes the workers that it ends: they may even save and stop. */
     bool woken = attempt->lost_at > 0 && cause != NULL && cause->status == LS_STOP;
     *out_step = cause != NULL ? cause->step : -1;
+    attempt->rollback = cause != NULL && cause->rollback;
     if (cause == NULL || (consequence && lost) || (woken && !attempt->told))
         st = explain(attempt);
     else if (cause->status == LS_STOP)
@@ -328,8 +330,8 @@ ls_status supervise(struct supervise_loss *out, const struct supervise_job *job,
     if (attempt.killed_at == 0)
         (void)snprintf(out->node, sizeof out->node, "%s", node);
     st = judge(&attempt, &step);
-    out->curable =
-        lost_each_other(st) || ((st == LS_DEVICE || st == LS_IO) && step > 0 && step > saved);
+    out->curable = attempt.rollback || lost_each_other(st) ||
+                   ((st == LS_DEVICE || st == LS_IO) && step > 0 && step > saved);
     LS_TRY(forgive(&attempt, st));
 done:
     if (attempt.errors >= 0)

@@ -124,6 +124,11 @@ done:
     return st;
 }
 
+const struct loader_batch *feed_taken(const struct feed *feed)
+{
+    return feed->loaded;
+}
+
 ls_status feed_ahead(struct feed *feed)
 {
     if (!feed->copies)

@@ -25,6 +25,9 @@ void feed_close(struct feed **feed);
  * loader_next and jepa_stage; LS_USAGE when all have been taken. */
 ls_status feed_take(struct feed *feed, struct hash128 *draws, double timeout_s) LS_MUST_CHECK;
 
+/* The micro-batch that was taken last; until feed_ahead.  Local. */
+const struct loader_batch *feed_taken(const struct feed *feed);
+
 /* The micro-batch that was taken is queued: stage the one after it, if the loader has it by now.
  * Never waits for the loader.  Local.  Errors: as jepa_stage. */
 ls_status feed_ahead(struct feed *feed) LS_MUST_CHECK;

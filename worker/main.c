@@ -34,6 +34,7 @@ static void write_record(const struct trainer *trainer, ls_status st)
     struct run_end end = {.rank = trainer->rank,
                           .step = trainer->step,
                           .status = st,
+                          .rollback = trainer->rollback,
                           .message = good ? NULL : (char *)status_message()};
     if (!good)
         log_error("%s", status_text());

@@ -292,6 +292,7 @@ ls_status trainer_resume(struct trainer *trainer)
                  config->first_step + 1, config->first_step + config->optimization.total_steps);
     LS_TRY(trainer_agree(trainer, bring_state(trainer, trainer->origin)));
     LS_TRY(trainer_agree(trainer, take_over(trainer)));
+    LS_TRY(trainer_rollback_read(trainer));
 done:
     return st;
 }

@@ -112,6 +112,8 @@ bool trainer_save_due(const struct trainer *trainer)
 {
     const struct config_meta *meta = &trainer->config->meta;
     const struct saving *saving = &trainer->saving;
+    if (trainer->bad_steps > 0) /* the newest checkpoint has to stay from before them */
+        return false;
     bool regular = meta->save_interval == CONFIG_SAVE_STEPS
                        ? trainer->step % meta->save_freq_steps == 0
                        : saving->asked;

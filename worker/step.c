@@ -66,6 +66,8 @@ ls_status trainer_step_open(struct trainer *trainer)
     LS_TRY(core_alloc_bytes(&trainer->votes, (size_t)trainer->size, sizeof(struct vote)));
     LS_TRY(core_alloc(&trainer->sums, sums_count(trainer)));
     LS_TRY(core_alloc(&trainer->gram, dim * dim));
+    LS_TRY(core_alloc(&trainer->clips,
+                      (int64_t)trainer->micro_count * trainer->config->data.batch_size));
 done:
     return st;
 }
@@ -75,6 +77,8 @@ void trainer_step_close(struct trainer *trainer)
     free(trainer->votes);
     free(trainer->sums);
     free(trainer->gram);
+    free(trainer->clips);
+    trainer->clips = NULL;
     trainer->votes = NULL;
     trainer->sums = NULL;
     trainer->gram = NULL;
@@ -103,6 +107,9 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
         bool last = i == trainer->micro_count - 1;
         LS_TRY(feed_take(trainer->feed, &draws, fmax(until_s - clock_now_s(), LEAST_WAIT_S)));
         flight_phase("compute", trainer->step + 1);
+        const struct loader_batch *taken = feed_taken(trainer->feed);
+        memcpy(&trainer->clips[(size_t)i * (size_t)taken->clips], taken->sources,
+               (size_t)taken->clips * sizeof *taken->sources);
         LS_TRY(jepa_staged_micro_batch(trainer->jepa, 1.0 / trainer->config->micro_batches,
                                        last && trainer->buckets != NULL ? gradient_ready : NULL,
                                        trainer));
@@ -227,6 +234,11 @@ static ls_status count_bad_step(struct trainer *trainer, const struct step_metri
                  metrics->loss, metrics->grad_norm, bad_rank, trainer->bad_steps);
     if (trainer->bad_steps < trainer->config->run.max_bad_steps)
         return LS_OK;
+    if (trainer->rank == 0) {
+        trainer->rollback = trainer_rollback_write(trainer) == LS_OK;
+        if (!trainer->rollback)
+            log_warn("rollback impossible: %s", status_text());
+    }
     trainer->agreed = true;
     trainer->own = trainer->rank == 0;
     return LS_FAIL(LS_DATA,
@@ -316,6 +328,8 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
     out->times = (const struct ranks_step *)(const void *)&trainer
                      ->sums[jepa_statistics_count(trainer->jepa) + TAIL_TIMES];
     if (metrics->skipped) {
+        if (work.bad_rank < 0 || !isfinite(work.result.loss))
+            trainer_tell_clips(trainer);
         LS_TRY(count_bad_step(trainer, metrics, work.bad_rank));
     } else {
         trainer->bad_steps = 0;

@@ -66,12 +66,13 @@ struct trainer {
     int64_t step;                 /* finished steps */
     int64_t *skipped;             /* steps whose draws a rollback passed over, ascending */
     int skipped_count;
-    int bad_steps;           /* in a row, up to now */
-    void *votes;             /* [size], of a step (step.c) */
-    double *sums;            /* statistics of a step, summed over ranks (step.c) */
-    float *gram;             /* [dim, dim] */
-    struct step_times times; /* of the steps of this start */
-    double step_limit_s;     /* deadline of the running step */
+    int bad_steps;                    /* in a row, up to now */
+    struct loader_clip_source *clips; /* [micro_count * batch_size], of the running step */
+    void *votes;                      /* [size], of a step (step.c) */
+    double *sums;                     /* statistics of a step, summed over ranks (step.c) */
+    float *gram;                      /* [dim, dim] */
+    struct step_times times;          /* of the steps of this start */
+    double step_limit_s;              /* deadline of the running step */
     struct audit *audit;
     int64_t audited_step; /* all ranks were equal after it; -1: not known */
     struct saving saving;
@@ -82,6 +83,7 @@ struct trainer {
     /* About a failure: `agreed` when every rank leaves for the same reason; then `own` when it is
      * this rank's, not one that it was told of. */
     bool agreed, own;
+    bool rollback; /* and the next start knows what to do better */
 };
 
 /* Join the job, open all, compare the ranks, take up the newest checkpoint.  On failure the trainer
@@ -127,6 +129,17 @@ ls_status trainer_choose_origin(struct trainer *trainer) LS_MUST_CHECK;
 
 /* Initial weights, or the state that was chosen.  Sets `step` and `skipped`.  Collective. */
 ls_status trainer_resume(struct trainer *trainer) LS_MUST_CHECK;
+
+/* Log the clips that this rank had in the running step.  Local. */
+void trainer_tell_clips(const struct trainer *trainer);
+
+/* Bad steps and what to do about them (rollback.c).  Rank 0 writes which draws the next start
+ * passes over: those of the last `bad_steps` steps, the running one included.  Errors: LS_IO,
+ * LS_NOMEM. */
+ls_status trainer_rollback_write(const struct trainer *trainer) LS_MUST_CHECK;
+
+/* Add what such a file holds to `skipped`.  Collective.  Errors: any. */
+ls_status trainer_rollback_read(struct trainer *trainer) LS_MUST_CHECK;
 
 /* Hash over the fingerprints of all datasets, in the config's order.  Local. */
 struct hash128 trainer_dataset_hash(const struct trainer *trainer);

@@ -69,8 +69,9 @@ static void strike(int action)
         _exit(armed_error);
     else if (action == FAULT_PAUSE)
         clock_sleep_s(FAULT_PAUSE_S);
-    while (action == FAULT_HANG)
-        (void)pause();
+    else if (action == FAULT_HANG)
+        for (;;)
+            (void)pause();
 }
 
 int fault_point(const char *site)

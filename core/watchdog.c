@@ -52,10 +52,12 @@ static void *write_records(void *nothing)
 static _Noreturn void end_process(void)
 {
     pthread_t writer;
-    if (pthread_create(&writer, NULL, write_records, NULL) == 0)
+    if (pthread_create(&writer, NULL, write_records, NULL) == 0) {
+        (void)pthread_detach(writer);
         for (double until = clock_now_s() + RECORDS_S;
              !atomic_load(&written) && clock_now_s() < until;)
             clock_sleep_s(LOOK_S);
+    }
     _exit(closing ? 0 : status_exit_code(LS_TIMEOUT));
 }
 

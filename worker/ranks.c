@@ -76,6 +76,8 @@ static double median(const struct ranks_step *steps, int size, enum ranks_part p
 {
     double sorted[RANKS_SORTED_MAX];
     int count = size < RANKS_SORTED_MAX ? size : RANKS_SORTED_MAX;
+    if (count < 1)
+        return 0;
     for (int r = 0; r < count; r++)
         sorted[r] = steps[r].parts_s[part];
     qsort(sorted, (size_t)count, sizeof *sorted, compare);

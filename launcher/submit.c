@@ -30,22 +30,22 @@ struct submit_options {
 
 enum { TEMPLATE_BYTES = 65536 };
 
-/* Where the template is: named by the config, or beside the sources this program was built from, or
- * beside the program. */
+/* Where the template is: named by the config, or with the sources this program was built from
+ * (build/lockstep, build/asan/lockstep), or beside the program. */
 static ls_status read_template(char **out, char **path, const struct config *config,
                                const char *self)
 {
     ls_status st = LS_OK;
     int folder = (int)(strrchr(self, '/') - self);
-    if (config->slurm.template_path != NULL) {
+    static const char *const places[] = {"../slurm/", "../../slurm/", ""};
+    if (config->slurm.template_path != NULL)
         LS_TRY(core_format(path, "%s", config->slurm.template_path));
-    } else {
-        LS_TRY(core_format(path, "%.*s/../slurm/train.sbatch", folder, self));
-        if (!files_exists(*path)) {
-            free(*path);
-            *path = NULL;
-            LS_TRY(core_format(path, "%.*s/train.sbatch", folder, self));
-        }
+    for (int i = 0;
+         i < 3 && (*path == NULL || (config->slurm.template_path == NULL && !files_exists(*path)));
+         i++) {
+        free(*path);
+        *path = NULL;
+        LS_TRY(core_format(path, "%.*s/%strain.sbatch", folder, self, places[i]));
     }
     LS_TRY(files_read(out, NULL, *path, TEMPLATE_BYTES));
 done:

@@ -9,10 +9,21 @@
 #include <libswscale/swscale.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/files.h"
 
 static const int accurate = SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT;
+
+/* Memory for the picture.  swscale reads a little beyond the ends of rows: what it finds there must
+ * be the same in every run. */
+static int get_memory(AVFrame *frame)
+{
+    int code = av_frame_get_buffer(frame, 0);
+    for (int i = 0; code >= 0 && i < AV_NUM_DATA_POINTERS && frame->buf[i] != NULL; i++)
+        memset(frame->buf[i]->data, 0, frame->buf[i]->size);
+    return code;
+}
 
 /* RGB24 of the test picture. */
 static AVFrame *make_rgb(int width, int height, int phase)
@@ -23,7 +34,7 @@ static AVFrame *make_rgb(int width, int height, int phase)
     frame->format = AV_PIX_FMT_RGB24;
     frame->width = width;
     frame->height = height;
-    if (av_frame_get_buffer(frame, 0) < 0) {
+    if (get_memory(frame) < 0) {
         av_frame_free(&frame);
         return NULL;
     }
@@ -51,9 +62,8 @@ struct AVFrame *images_make(int format, int width, int height, int phase)
     frame->format = format;
     frame->width = width;
     frame->height = height;
-    if (av_frame_get_buffer(frame, 0) < 0 ||
-        sws_scale(sws, (const uint8_t *const *)rgb->data, rgb->linesize, 0, height, frame->data,
-                  frame->linesize) != height)
+    if (get_memory(frame) < 0 || sws_scale(sws, (const uint8_t *const *)rgb->data, rgb->linesize, 0,
+                                           height, frame->data, frame->linesize) != height)
         goto failed;
     goto done;
 failed:

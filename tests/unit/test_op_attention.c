@@ -143,6 +143,9 @@ static void attention(struct op_test *test, const void *argument)
                                           width, &queries, &keys));
     double most = (double)keys.max_length;
     double bound = (12.0 + 2.0 * sqrt((double)width) + 2.0 * sqrt(most)) * 0x1p-24;
+    /* What belongs to a key is summed over the queries. */
+    double key_bound =
+        (12.0 + 2.0 * sqrt((double)width) + 2.0 * sqrt((double)queries.max_length)) * 0x1p-24;
     double store = c->dtype == OP_BF16 ? 1.01 * op_test_epsilon(OP_BF16) : 0.0;
     double inner = 4.0 * store; /* what is rounded between two products */
     expect_rows(test, "o", out.data_dev, o, 1, heads * width, &queries, store + bound,
@@ -166,10 +169,10 @@ static void attention(struct op_test *test, const void *argument)
     double twice = 1.5 * inner;
     expect_rows(test, "dq", dq_dev, dq, heads, width, &queries, store + 2.0 * bound,
                 twice + 2.0 * bound);
-    expect_rows(test, "dk", dk_dev, dk, heads, width, &keys, store + 2.0 * bound,
-                twice + 2.0 * bound);
-    expect_rows(test, "dv", dv_dev, dv, heads, width, &keys, store + 2.0 * bound,
-                inner + 2.0 * bound);
+    expect_rows(test, "dk", dk_dev, dk, heads, width, &keys, store + 2.0 * key_bound,
+                twice + 2.0 * key_bound);
+    expect_rows(test, "dv", dv_dev, dv, heads, width, &keys, store + 2.0 * key_bound,
+                inner + 2.0 * key_bound);
 }
 
 static void attention_matches_the_reference(void **state)

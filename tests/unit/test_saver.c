@@ -36,7 +36,7 @@ static const struct model_shape shape = {.patch = 8,
                                          .init_std = 0.02};
 
 struct fixture {
-    char folder[64];
+    char folder[128];
     struct parameters *parameters;
     struct saver *saver;
 };
@@ -102,7 +102,7 @@ static void finish_good(struct saver *saver)
 
 static void assert_holds(const char *folder, int64_t step)
 {
-    char path[128];
+    char path[320];
     struct checkpoint *checkpoint = NULL;
     (void)snprintf(path, sizeof path, "%s/step-%09d", folder, (int)step);
     assert_int_equal(checkpoint_open(&checkpoint, path), LS_OK);
@@ -204,7 +204,7 @@ static void workers_that_were_taken_over_from_are_told_apart(void **state)
 static void a_hung_disk_holds_nobody(void **state)
 {
     struct fixture *f = *state;
-    char path[160];
+    char path[320];
     int length = snprintf(path, sizeof path, "%s/step-000000009.epoch-1.partial", f->folder);
     assert_int_equal(mkdir(path, 0777), 0);
     (void)snprintf(path + length, sizeof path - (size_t)length, "/shard-0000-of-0001.h5.tmp");

@@ -35,7 +35,9 @@ void block_cache_take(struct block_cache *out, struct arena *arena, const struct
     const bool selects = query_rows > 0;
     const int64_t out_rows = selects ? query_rows : rows;
     *out = (struct block_cache){0};
-    out->normed1 = arena_take_matrix(arena, rows, dim, dtype);
+    /* Without backward it serves what belongs to queries too: there may be more of them. */
+    out->normed1 =
+        arena_take_matrix(arena, !backward && out_rows > rows ? out_rows : rows, dim, dtype);
     if (selects)
         out->query_normed = arena_take_matrix(arena, out_rows, dim, dtype);
     out->q = arena_take_matrix(arena, out_rows, dim, dtype);

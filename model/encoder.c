@@ -58,7 +58,9 @@ void encoder_target_take(struct encoder_target_memory *out, struct arena *arena,
     const size_t patches = arena->used;
     out->patches = arena_take_matrix(arena, rows, encoder->patch_embed.w.columns, dtype);
     arena_rewind(arena, patches);
-    block_scratch_take(&out->scratch, arena, &encoder->shape, dtype, rows, false);
+    /* Queries are padded clip by clip, tokens are not: there may be more rows of them. */
+    block_scratch_take(&out->scratch, arena, &encoder->shape, dtype,
+                       rows > queries ? rows : queries, false);
     const size_t cache = arena->used;
     block_cache_take(&out->cache, arena, &encoder->shape, dtype, rows, 0, false);
     arena_rewind(arena, cache);

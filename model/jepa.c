@@ -229,7 +229,7 @@ static ls_status open_memory(struct jepa *jepa)
                         (o->float_clips ? sizeof(float) : 1);
     LS_TRY(jepa_slots_open(jepa));
 
-    const int64_t row_limits[] = {l->target_rows, l->context_rows, l->predictor_rows,
+    const int64_t row_limits[] = {l->target_rows, l->query_rows, l->context_rows, l->predictor_rows,
                                   l->prediction_rows};
     const int column_limits[] = {3 * s->dim, s->hidden, 3 * s->pred_dim, s->pred_hidden,
                                  COLOURS * s->tubelet * s->patch * s->patch};

@@ -3,9 +3,12 @@
 #include "worker/device.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/log.h"
+#include "data/mask.h"
 
 enum { THREADS_MAX = 1024 };
 
@@ -35,6 +38,34 @@ static int thread_count(const struct config *config, int local_size)
     return share > 0 ? share : 1;
 }
 
+/* Buckets of a 32nd of the longest clip: about 30 lengths can occur, and about 1.5 % of a clip's
+ * tokens are padding in each sequence. */
+static int bucket_of(const struct config *config)
+{
+    enum { BUCKETS_A_CLIP = 32, BUCKET_MIN = 8, BUCKET_MAX = 128 };
+    int64_t tokens = 0;
+    if (config->run.bucket_tokens > 0)
+        return config->run.bucket_tokens;
+    for (int d = 0; d < config->data.dataset_count; d++) {
+        int64_t here =
+            mask_grid_tokens(mask_grid_of(&config->data, config->data.datasets[d].frames_per_clip));
+        tokens = here > tokens ? here : tokens;
+    }
+    int bucket = BUCKET_MIN;
+    while (bucket < BUCKET_MAX && 2 * (int64_t)bucket * BUCKETS_A_CLIP <= tokens)
+        bucket *= 2;
+    return bucket;
+}
+
+/* What is padded is part of what the bits depend on. */
+static void note_bucket(struct worker_device *out)
+{
+    char *facts = out->model.facts;
+    size_t used = strlen(facts);
+    (void)snprintf(facts + used, sizeof out->model.facts - used, " bucket_tokens=%d",
+                   out->bucket_tokens);
+}
+
 ls_status worker_device_open(struct worker_device *out, const struct config *config,
                              enum config_device asked, int local_rank, int local_size)
 {
@@ -49,6 +80,9 @@ ls_status worker_device_open(struct worker_device *out, const struct config *con
         else
             log_warn("dtype asked=bfloat16 used=float32 reason=no_fast_bf16_products");
     }
+    out->bucket_tokens = out->model.gpu ? bucket_of(config) : 1;
+    if (out->model.gpu)
+        note_bucket(out);
     log_info("device name=%s dtype=%s threads=%d local_ranks=%d %s", out->model.table->name,
              out->dtype == OP_BF16 ? "bfloat16" : "float32", out->threads, local_size,
              out->model.facts);

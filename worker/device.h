@@ -9,6 +9,7 @@ struct worker_device {
     struct model_device model;
     enum op_dtype dtype; /* of products and activations */
     int threads;         /* compute threads of the CPU */
+    int bucket_tokens;   /* that sequences are padded to; 1: not padded */
 };
 
 /* Open what the config (or `asked`, from the command line) wants.  `local_size` ranks share this

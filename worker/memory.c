@@ -25,6 +25,7 @@ ls_status trainer_model_options(struct jepa_options *out, const struct trainer *
         .height = config->data.crop_height,
         .width = config->data.crop_width,
         .groups = config->mask_count,
+        .bucket_tokens = trainer->device.bucket_tokens,
         .loss_exponent = config->loss_exp,
         .beta1 = config->optimization.beta1,
         .beta2 = config->optimization.beta2,

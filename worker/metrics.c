@@ -187,6 +187,7 @@ static void format_line(struct line *line, const struct step_metrics *step)
     add_number(line, "clips_per_s", step->clips_per_s);
     add_number(line, "flops_per_s", step->flops_per_s);
     add_number(line, "step_s", step->step_s);
+    add_number(line, "padding_share", step->padding_share);
     add_number(line, "data_wait_s", step->data_wait_s);
     add_number(line, "comm_wait_s", step->comm_wait_s);
     add_number(line, "rank_wait_s", step->rank_wait_s);

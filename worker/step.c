@@ -39,6 +39,8 @@ enum tail {
     TAIL_LOSS,
     TAIL_GROUP_LOSS,
     TAIL_FLOPS = TAIL_GROUP_LOSS + CONFIG_MASK_GROUPS_MAX,
+    TAIL_ROWS,
+    TAIL_PADDING_ROWS,
     TAIL_GRAD_NORM, /* rank 0's, 0 elsewhere: ranks with other thread counts may differ in the last
                        bit, and all must clip alike */
     TAIL_TIMES,     /* a struct ranks_step of each rank, set by that rank alone */
@@ -214,6 +216,8 @@ static ls_status sum_up(struct trainer *trainer, const struct step_work *work)
     tail[TAIL_LOSS] = work->result.loss;
     memcpy(&tail[TAIL_GROUP_LOSS], work->result.group_loss, sizeof work->result.group_loss);
     tail[TAIL_FLOPS] = work->result.flops;
+    tail[TAIL_ROWS] = (double)work->result.rows;
+    tail[TAIL_PADDING_ROWS] = (double)work->result.padding_rows;
     tail[TAIL_GRAD_NORM] = trainer->rank == 0 ? work->grad_norm : 0;
     memset(&tail[TAIL_TIMES], 0, TIMES * (size_t)trainer->size * sizeof *tail);
     struct ranks_step own = {.parts_s = {work->data_wait_s, work->compute_s, work->reduce_s},
@@ -294,6 +298,8 @@ static void fill_metrics(const struct trainer *trainer, const struct step_work *
         .draw_hash = work->vote.draws,
         .has_rank = work->want_gram};
     memcpy(out->group_loss, &tail[TAIL_GROUP_LOSS], sizeof out->group_loss);
+    if (tail[TAIL_ROWS] > 0)
+        out->padding_share = tail[TAIL_PADDING_ROWS] / tail[TAIL_ROWS];
     fill_waits(out, (const struct ranks_step *)(const void *)&tail[TAIL_TIMES], trainer->size);
     jepa_statistics_reduce(trainer->jepa, trainer->sums, &out->target_std, &out->prediction_cosine);
     if (work->want_gram)

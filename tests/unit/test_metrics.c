@@ -153,6 +153,7 @@ static void line_has_every_key_and_null_for_what_is_not_finite(void **state)
                                        "clips_per_s",
                                        "flops_per_s",
                                        "step_s",
+                                       "padding_share",
                                        "data_wait_s",
                                        "comm_wait_s",
                                        "draw_hash"};

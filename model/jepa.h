@@ -90,6 +90,11 @@ struct jepa_memory {
 ls_status jepa_plan(struct jepa_memory *out, const struct jepa_options *options,
                     const struct op_table *ops, const struct op_device *device) LS_MUST_CHECK;
 
+/* Make what depends on shapes, for all mask lengths that clips of `frames` frames can have: then no
+ * product of a step lacks its plan (plan_counts in model/ops.h).  Before the first step; without
+ * buckets there is nothing to make ahead.  Local.  Errors: LS_USAGE, LS_DEVICE. */
+ls_status jepa_prepare(struct jepa *jepa, int frames) LS_MUST_CHECK;
+
 /* Start a step: zero gradient and sums.  Local. */
 ls_status jepa_begin_step(struct jepa *jepa) LS_MUST_CHECK;
 

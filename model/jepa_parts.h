@@ -95,6 +95,11 @@ void jepa_slots_close(struct jepa *jepa);
  * copies.  Errors: LS_USAGE when nothing is staged. */
 ls_status jepa_slot_take(struct jepa *jepa, struct jepa_slot **out) LS_MUST_CHECK;
 
+/* Target pass, context pass, predictor, loss, backward of jepa->layout (jepa_step.c).  Local;
+ * queued. */
+ls_status jepa_run(struct jepa *jepa, struct op_clips clips, int mask_token,
+                   double micro_batch_weight, struct layer_report *report) LS_MUST_CHECK;
+
 /* Give the arena's memory its names (jepa_arena.c).  Local. */
 void jepa_arena_lay_out(struct jepa *jepa);
 

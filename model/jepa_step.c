@@ -128,6 +128,16 @@ done:
     return st;
 }
 
+ls_status jepa_run(struct jepa *jepa, struct op_clips clips, int mask_token,
+                   double micro_batch_weight, struct layer_report *report)
+{
+    ls_status st = LS_OK;
+    LS_TRY(run_target(jepa, clips));
+    LS_TRY(run_trained(jepa, clips, mask_token, micro_batch_weight, report));
+done:
+    return st;
+}
+
 /* Rows of the running micro-batch, and the padding among them. */
 static void count_rows(struct jepa *jepa)
 {
@@ -159,8 +169,7 @@ ls_status jepa_staged_micro_batch(struct jepa *jepa, double micro_batch_weight,
     jepa->mask_tokens_used |= 1ULL << slot->mask_token;
     jepa->gradient_staged = ready != NULL && jepa->flat.gradient_host != NULL &&
                             jepa->flat.gradient_host != jepa->flat.gradient_dev;
-    LS_TRY(run_target(jepa, slot->clips));
-    LS_TRY(run_trained(jepa, slot->clips, slot->mask_token, micro_batch_weight, &report));
+    LS_TRY(jepa_run(jepa, slot->clips, slot->mask_token, micro_batch_weight, &report));
     LS_TRY(jepa->on.ops->event_record(jepa->on.device, slot->done));
     count_rows(jepa);
     jepa->flops += slot->flops;

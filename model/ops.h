@@ -106,6 +106,13 @@ struct op_update {
 /* Queues of a device.  Work of one is done in order; work of two is ordered by events alone. */
 enum op_queue { OP_QUEUE_COMPUTE, OP_QUEUE_COPY, OP_QUEUE_COUNT };
 
+/* What was made for a shape: plans of products, and of fused attention. */
+struct op_plan_counts {
+    int64_t prepared;                         /* plans of products made ahead */
+    int64_t hits, misses;                     /* products whose plan was there; was not */
+    int64_t attention_hits, attention_misses; /* likewise, of fused attention */
+};
+
 struct op_device;
 struct op_event; /* a point in a queue's work */
 
@@ -117,6 +124,11 @@ struct op_table {
                        * cuBLASLt's epilogue takes no others (and autocast does it) */
     int row_multiple; /* rows of activation matrices are padded to a multiple of this; 1 on the CPU
                        */
+
+    /* The same operators, which make what depends on the shapes of their arguments (plans,
+     * algorithms) and compute nothing: only what has a plan is looked at, not the memory.  NULL:
+     * this device makes nothing by shape. */
+    const struct op_table *prepare;
 
     /* Memory.  `allocate` gives device memory aligned to 256 bytes, filled with zero; host_allocate
      * gives memory that uploads are fast from.  upload/download are queued; the host side must stay
@@ -133,6 +145,9 @@ struct op_table {
     ls_status (*reserve)(struct op_device *device, const struct op_limits *limits);
     /* Bytes that `reserve` takes for these limits. */
     size_t (*scratch_bytes)(const struct op_device *device, const struct op_limits *limits);
+
+    /* Counts since the device was opened. */
+    struct op_plan_counts (*plan_counts)(const struct op_device *device);
 
     /* Queues.  `select` says where work goes from now on: OP_QUEUE_COMPUTE after opening, and
      * whoever selects another one goes back to it.  The copy queue takes copies only.  An event

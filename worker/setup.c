@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/clock.h"
 #include "core/fault.h"
 #include "core/files.h"
 #include "core/log.h"
@@ -146,6 +147,37 @@ static int64_t bucket_bytes(const struct trainer *trainer)
     return bytes < most ? bytes : most;
 }
 
+/* Plans for every shape that the config's clips can have. */
+static ls_status prepare(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    const struct model_device *device = &trainer->device.model;
+    const struct config_data *data = &trainer->config->data;
+    double start_s = clock_now_s();
+    for (int d = 0; d < data->dataset_count; d++)
+        LS_TRY(jepa_prepare(trainer->jepa, data->datasets[d].frames_per_clip));
+    struct op_plan_counts counts = device->table->plan_counts(device->device);
+    if (counts.prepared > 0)
+        log_info("plans prepared=%" PRId64 " bucket_tokens=%d seconds=%.3f", counts.prepared,
+                 trainer->device.bucket_tokens, clock_now_s() - start_s);
+done:
+    return st;
+}
+
+/* Of products, all plans should have been there. */
+static void report_plans(const struct trainer *trainer)
+{
+    const struct model_device *device = &trainer->device.model;
+    if (device->device == NULL)
+        return;
+    struct op_plan_counts counts = device->table->plan_counts(device->device);
+    if (counts.hits + counts.misses > 0)
+        log_info("plans prepared=%" PRId64 " hits=%" PRId64 " misses=%" PRId64
+                 " attention_hits=%" PRId64 " attention_misses=%" PRId64,
+                 counts.prepared, counts.hits, counts.misses, counts.attention_hits,
+                 counts.attention_misses);
+}
+
 static ls_status open_model(struct trainer *trainer)
 {
     ls_status st = LS_OK;
@@ -153,6 +185,7 @@ static ls_status open_model(struct trainer *trainer)
     LS_TRY(trainer_model_options(&options, trainer));
     LS_TRY(jepa_open(&trainer->jepa, &options, trainer->device.model.table,
                      trainer->device.model.device));
+    LS_TRY(prepare(trainer));
     log_info("model name=%s parameters=%" PRId64, trainer->config->model.model_name,
              jepa_parameters(trainer->jepa)->true_count);
     trainer->bucket_bytes = bucket_bytes(trainer);
@@ -287,6 +320,7 @@ done:
 
 void trainer_close(struct trainer *trainer)
 {
+    report_plans(trainer);
     trainer_saving_close(trainer);
     metrics_close(&trainer->metrics);
     feed_close(&trainer->feed);

@@ -99,6 +99,7 @@ ls_status zero_cpu(struct op_device *device, void *memory_dev, size_t bytes);
 ls_status synchronize_cpu(struct op_device *device);
 ls_status reserve_cpu(struct op_device *device, const struct op_limits *limits);
 size_t scratch_bytes_cpu(const struct op_device *device, const struct op_limits *limits);
+struct op_plan_counts plan_counts_cpu(const struct op_device *device);
 ls_status select_cpu(struct op_device *device, enum op_queue queue);
 ls_status event_open_cpu(struct op_device *device, struct op_event **out);
 void event_close_cpu(struct op_device *device, struct op_event *event);

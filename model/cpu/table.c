@@ -17,6 +17,7 @@ const struct op_table op_table_cpu = {
     .synchronize = synchronize_cpu,
     .reserve = reserve_cpu,
     .scratch_bytes = scratch_bytes_cpu,
+    .plan_counts = plan_counts_cpu,
     .select = select_cpu,
     .event_open = event_open_cpu,
     .event_close = event_close_cpu,

@@ -67,6 +67,7 @@ ls_status op_cuda_open(struct op_device **out, int index, bool deterministic)
     device->deterministic = deterministic;
     CUDA_TRY(cudaSetDevice(index));
     LS_TRY(queues_open(device));
+    LS_TRY(product_plans_open(device));
     BLAS_TRY(cublasLtCreate(&device->lt));
     BLAS_TRY(cublasCreate(&device->blas));
     CUDA_TRY(cudaMalloc(&device->blas_workspace_dev, BLAS_WORKSPACE_BYTES));
@@ -146,6 +147,17 @@ ls_status op_cuda_memory(struct op_device *device, size_t *free_bytes, size_t *t
     CUDA_TRY(cudaMemGetInfo(free_bytes, total_bytes));
 done:
     return st;
+}
+
+struct op_plan_counts plan_counts_cuda(const struct op_device *device)
+{
+    struct op_plan_counts counts = device->counts;
+    if (device->fused != NULL) {
+        const struct fused_counters fused = fused_count(device->fused);
+        counts.attention_hits = fused.hits;
+        counts.attention_misses = fused.misses;
+    }
+    return counts;
 }
 
 ls_status allocate_cuda(struct op_device *device, void **out_dev, size_t bytes)

@@ -21,9 +21,10 @@ struct op_device {
     cudaStream_t stream; /* the selected one of them */
     cublasLtHandle_t lt;
     cublasHandle_t blas;
-    struct product_plan *plans; /* list, made at first use of a shape */
-    struct fused *fused;        /* NULL: attention is plain in bf16 too */
-    cudaEvent_t ticks[2];       /* of op_cuda_clock: the last one and the next */
+    struct product_plan **plans; /* by the hash of a shape */
+    struct op_plan_counts counts;
+    struct fused *fused; /* NULL: attention is plain in bf16 too */
+    cudaEvent_t ticks[2];        /* of op_cuda_clock: the last one and the next */
     int tick_count;
     double ticked_s;
     void *blas_workspace_dev;

@@ -8,6 +8,9 @@
 extern "C" {
 #endif
 
+/* The prepare table (prepare.cu). */
+extern const struct op_table op_table_cuda_prepare;
+
 ls_status allocate_cuda(struct op_device *device, void **out_dev, size_t bytes);
 void release_cuda(struct op_device *device, void *memory_dev);
 ls_status host_allocate_cuda(struct op_device *device, void **out, size_t bytes);
@@ -19,6 +22,7 @@ ls_status zero_cuda(struct op_device *device, void *memory_dev, size_t bytes);
 ls_status synchronize_cuda(struct op_device *device);
 ls_status reserve_cuda(struct op_device *device, const struct op_limits *limits);
 size_t scratch_bytes_cuda(const struct op_device *device, const struct op_limits *limits);
+struct op_plan_counts plan_counts_cuda(const struct op_device *device);
 ls_status select_cuda(struct op_device *device, enum op_queue queue);
 ls_status event_open_cuda(struct op_device *device, struct op_event **out);
 void event_close_cuda(struct op_device *device, struct op_event *event);

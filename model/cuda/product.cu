@@ -9,14 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BIAS_ALIGNMENT = 16 };
+enum { BIAS_ALIGNMENT = 16, PLAN_SLOTS = 4096 };
+
+struct product_key { /* what a plan depends on; compared as bytes */
+    int64_t m, n, k;
+    uint32_t in, out; /* enum op_dtype */
+    uint32_t transpose_a, transpose_b, bias;
+    uint32_t aligned_a, aligned_b, aligned_c; /* of row-major operands, in bytes */
+};
 
 struct product_plan {
-    struct product_plan *next;
-    int64_t m, n, k;
-    enum op_dtype in, out;
-    bool transpose_a, transpose_b, bias;
-    uint32_t aligned_a, aligned_b, aligned_c; /* of row-major operands, in bytes */
+    struct product_plan *next; /* with the same slot */
+    struct product_key key;
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algorithm;
@@ -40,13 +44,34 @@ static void plan_free(struct product_plan *plan)
     free(plan);
 }
 
+ls_status product_plans_open(struct op_device *device)
+{
+    device->plans = (struct product_plan **)calloc(PLAN_SLOTS, sizeof(struct product_plan *));
+    return device->plans != NULL ? LS_OK : LS_FAIL(LS_NOMEM, "out of memory for product plans");
+}
+
 void product_plans_free(struct op_device *device)
 {
-    while (device->plans != NULL) {
-        struct product_plan *next = device->plans->next;
-        plan_free(device->plans);
-        device->plans = next;
-    }
+    for (int i = 0; device->plans != NULL && i < PLAN_SLOTS; i++)
+        for (struct product_plan *plan = device->plans[i], *next = NULL; plan != NULL;
+             plan = next) {
+            next = plan->next;
+            plan_free(plan);
+        }
+    free(device->plans);
+    device->plans = NULL;
+}
+
+/* FNV-1a over the key's 32-bit words. */
+static struct product_plan **slot_of(struct op_device *device, const struct product_key *key)
+{
+    static_assert(sizeof *key % sizeof(uint32_t) == 0, "keys are hashed by words");
+    uint32_t words[sizeof *key / sizeof(uint32_t)];
+    uint64_t hash = 0xcbf29ce484222325U;
+    memcpy(words, key, sizeof *key);
+    for (uint32_t word : words)
+        hash = (hash ^ word) * 0x100000001b3U;
+    return &device->plans[(hash ^ hash >> 32) % PLAN_SLOTS];
 }
 
 /* The largest power of two up to 256 that divides an address.  Unless told otherwise cuBLASLt
@@ -70,10 +95,10 @@ static ls_status set_preferences(cublasLtMatmulPreference_t preference,
         const uint32_t *value;
     } set[] = {
         {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &plan->aligned_b}, /* sides swapped */
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &plan->aligned_a},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &plan->aligned_c},
-        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &plan->aligned_c},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &plan->key.aligned_b}, /* sides swapped */
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &plan->key.aligned_a},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &plan->key.aligned_c},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &plan->key.aligned_c},
     };
     BLAS_TRY(cublasLtMatmulPreferenceSetAttribute(
         preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace));
@@ -98,7 +123,7 @@ static ls_status choose_algorithm(struct op_device *device, struct product_plan 
                                             plan->c, preference, 1, &result, &found));
     if (found < 1) {
         st = LS_FAIL(LS_DEVICE, "cuBLASLt has no algorithm for a product of %lld x %lld x %lld",
-                     (long long)plan->m, (long long)plan->n, (long long)plan->k);
+                     (long long)plan->key.m, (long long)plan->key.n, (long long)plan->key.k);
         goto done;
     }
     plan->algorithm = result.algo;
@@ -111,19 +136,20 @@ done:
 static ls_status plan_make(struct op_device *device, struct product_plan *plan)
 {
     ls_status st = LS_OK;
-    cublasOperation_t side_a = plan->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N; /* sides swapped */
-    cublasOperation_t side_b = plan->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cudaDataType_t in = data_type(plan->in);
-    cudaDataType_t out = data_type(plan->out);
-    uint64_t m = (uint64_t)plan->m;
-    uint64_t n = (uint64_t)plan->n;
-    uint64_t k = (uint64_t)plan->k;
+    cublasOperation_t side_a =
+        plan->key.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N; /* sides swapped */
+    cublasOperation_t side_b = plan->key.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cudaDataType_t in = data_type((enum op_dtype)plan->key.in);
+    cudaDataType_t out = data_type((enum op_dtype)plan->key.out);
+    uint64_t m = (uint64_t)plan->key.m;
+    uint64_t n = (uint64_t)plan->key.n;
+    uint64_t k = (uint64_t)plan->key.k;
     BLAS_TRY(cublasLtMatmulDescCreate(&plan->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_TRANSA, &side_a,
                                             sizeof side_a));
     BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_TRANSB, &side_b,
                                             sizeof side_b));
-    if (plan->bias) {
+    if (plan->key.bias) {
         cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
         BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
                                                 &epilogue, sizeof epilogue));
@@ -132,11 +158,11 @@ static ls_status plan_make(struct op_device *device, struct product_plan *plan)
                                                 &device->blas_workspace_dev,
                                                 sizeof device->blas_workspace_dev));
     }
-    if (plan->transpose_b)
+    if (plan->key.transpose_b)
         BLAS_TRY(cublasLtMatrixLayoutCreate(&plan->a, in, k, n, (int64_t)k));
     else
         BLAS_TRY(cublasLtMatrixLayoutCreate(&plan->a, in, n, k, (int64_t)n));
-    if (plan->transpose_a)
+    if (plan->key.transpose_a)
         BLAS_TRY(cublasLtMatrixLayoutCreate(&plan->b, in, m, k, (int64_t)m));
     else
         BLAS_TRY(cublasLtMatrixLayoutCreate(&plan->b, in, k, m, (int64_t)k));
@@ -146,44 +172,47 @@ done:
     return st;
 }
 
-static ls_status plan_find(struct op_device *device, struct product_plan **out,
+static struct product_key key_of(const struct product *product)
+{
+    struct product_key key;
+    memset(&key, 0, sizeof key);
+    key.m = product->c.rows;
+    key.n = product->c.columns;
+    key.k = product->transpose_a ? product->a.rows : product->a.columns;
+    key.in = product->a.dtype;
+    key.out = product->c.dtype;
+    key.transpose_a = product->transpose_a;
+    key.transpose_b = product->transpose_b;
+    key.bias = product->bias_dev != NULL;
+    key.aligned_a = alignment_of(product->a.data_dev);
+    key.aligned_b = alignment_of(product->b.data_dev);
+    key.aligned_c = alignment_of(product->c.data_dev);
+    return key;
+}
+
+/* The plan of a product, made when it is new: *made says so. */
+static ls_status plan_find(struct op_device *device, struct product_plan **out, bool *made,
                            const struct product *product)
 {
     ls_status st = LS_OK;
     struct product_plan *plan = NULL;
-    int64_t m = product->c.rows;
-    int64_t n = product->c.columns;
-    int64_t k = product->transpose_a ? product->a.rows : product->a.columns;
-    bool bias = product->bias_dev != NULL;
-    uint32_t aligned_a = alignment_of(product->a.data_dev);
-    uint32_t aligned_b = alignment_of(product->b.data_dev);
-    uint32_t aligned_c = alignment_of(product->c.data_dev);
-    for (struct product_plan *p = device->plans; p != NULL; p = p->next)
-        if (p->m == m && p->n == n && p->k == k && p->in == product->a.dtype &&
-            p->out == product->c.dtype && p->transpose_a == product->transpose_a &&
-            p->transpose_b == product->transpose_b && p->bias == bias &&
-            p->aligned_a == aligned_a && p->aligned_b == aligned_b && p->aligned_c == aligned_c) {
+    const struct product_key key = key_of(product);
+    struct product_plan **slot = slot_of(device, &key);
+    *made = false;
+    for (struct product_plan *p = *slot; p != NULL; p = p->next)
+        if (memcmp(&p->key, &key, sizeof key) == 0) {
             *out = p;
             return LS_OK;
         }
     plan = (struct product_plan *)calloc(1, sizeof *plan);
     if (plan == NULL)
         return LS_FAIL(LS_NOMEM, "out of memory for a product plan");
-    plan->m = m;
-    plan->n = n;
-    plan->k = k;
-    plan->in = product->a.dtype;
-    plan->out = product->c.dtype;
-    plan->transpose_a = product->transpose_a;
-    plan->transpose_b = product->transpose_b;
-    plan->bias = bias;
-    plan->aligned_a = aligned_a;
-    plan->aligned_b = aligned_b;
-    plan->aligned_c = aligned_c;
+    plan->key = key;
     LS_TRY(plan_make(device, plan));
-    plan->next = device->plans;
-    device->plans = plan;
+    plan->next = *slot;
+    *slot = plan;
     *out = plan;
+    *made = true;
     plan = NULL;
 done:
     if (plan != NULL)
@@ -191,16 +220,31 @@ done:
     return st;
 }
 
+ls_status product_prepare(struct op_device *device, const struct product *product)
+{
+    ls_status st = LS_OK;
+    struct product_plan *plan = NULL;
+    bool made = false;
+    if (product->c.rows > 0)
+        LS_TRY(plan_find(device, &plan, &made, product));
+    device->counts.prepared += made;
+done:
+    return st;
+}
+
 ls_status product_run(struct op_device *device, const struct product *product)
 {
     ls_status st = LS_OK;
     struct product_plan *plan = NULL;
+    bool made = false;
     float alpha = 1.0F;
     if (product->c.rows == 0)
         return LS_OK;
     if (product->a.dtype != product->b.dtype)
         return LS_FAIL(LS_USAGE, "a product of two dtypes");
-    LS_TRY(plan_find(device, &plan, product));
+    LS_TRY(plan_find(device, &plan, &made, product));
+    device->counts.hits += !made;
+    device->counts.misses += made;
     if (product->bias_dev != NULL)
         BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
                                                 &product->bias_dev, sizeof product->bias_dev));

@@ -19,7 +19,12 @@ static inline int sum_blocks(int64_t rows)
     return rows >= 32 * SUM_BLOCKS ? SUM_BLOCKS : (int)blocks_of(rows, 32);
 }
 
+/* A plan that nobody prepared is made, and counted as a miss. */
 ls_status product_run(struct op_device *device, const struct product *product) LS_MUST_CHECK;
+/* See that the product's plan is there; runs nothing.  Only shapes, dtypes and alignments of the
+ * operands count. */
+ls_status product_prepare(struct op_device *device, const struct product *product) LS_MUST_CHECK;
+ls_status product_plans_open(struct op_device *device) LS_MUST_CHECK;
 void product_plans_free(struct op_device *device);
 
 /* sums[c] += sum of x[r][c] over the rows, or over those whose index is -1, float32, in a fixed

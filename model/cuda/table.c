@@ -4,6 +4,7 @@
 
 const struct op_table op_table_cuda = {
     .name = "cuda",
+    .prepare = &op_table_cuda_prepare,
     .host_memory = false,
     .rounds_bias = true,
     .row_multiple = 8, /* tensor cores take 16-byte pieces along every side of a product */
@@ -18,6 +19,7 @@ const struct op_table op_table_cuda = {
     .synchronize = synchronize_cuda,
     .reserve = reserve_cuda,
     .scratch_bytes = scratch_bytes_cuda,
+    .plan_counts = plan_counts_cuda,
     .select = select_cuda,
     .event_open = event_open_cuda,
     .event_close = event_close_cuda,

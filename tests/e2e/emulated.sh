@@ -11,26 +11,33 @@
 need_emulated
 need_program "$emulated/golden"
 
-# golden DTYPE ORDER: all golden files, each in a process of its own.
+# golden DTYPE ORDER [OPTION...]: all golden files, each in a process of its own.
 golden() {
-    local name folder
+    local dtype=$1 order=$2 name folder
+    shift 2
     for name in pretrain_a pretrain_b pretrain_c; do
         for folder in tests/golden "$SHARED/golden"; do
             [ -e "$folder/$name.h5" ] || continue
-            EMULATOR_ORDER=$2 "$emulated/golden" "$folder/$name.h5" --quiet --device emulated --dtype "$1" \
-                >"$WORK/log" 2>"$WORK/errors" || fail "$name, $1: $(grep -h -m1 -e MISS -e ERROR "$WORK/log" "$WORK/errors")"
-            sed "s/^/  $1  /" "$WORK/log"
+            EMULATOR_ORDER=$order "$emulated/golden" "$folder/$name.h5" --quiet --device emulated --dtype "$dtype" "$@" \
+                >"$WORK/log" 2>"$WORK/errors" || fail "$name, $dtype $*: $(grep -h -m1 -e MISS -e ERROR "$WORK/log" "$WORK/errors")"
+            sed "s/^/  $dtype $*  /" "$WORK/log"
             break
         done
     done
 }
 golden float32 reverse
 golden bfloat16 shuffle:3
+# Padded to buckets, as training on a card is.
+golden float32 forward --bucket 16
 
 long=(--set optimization.steps=50 --set optimization.warmup_steps=10 --set meta.eval_freq=20)
 train cpu cpu "${long[@]}" || fail "on the CPU: $(tail -1 "$WORK/cpu.log")"
 ends card 0 "${long[@]}"
 same_losses cpu card
+# Sequences are padded, and what products need for a shape was made before the first step.
+grep -q 'plans prepared=.* misses=0 ' "$WORK/card.log" || fail "plans missed: $(grep -m1 'plans prepared=.*misses' "$WORK/card.log")"
+grep -q '"padding_share":0\.0*[1-9]' "$WORK/card/metrics.jsonl" || fail "no padding on the card"
+grep -q '"padding_share":0,' "$WORK/cpu/metrics.jsonl" || fail "padding on the CPU"
 ends again 75 "${long[@]}" --stop-at 20
 cp -r "$WORK/again" "$WORK/card_to_cpu"
 ends again 0 "${long[@]}"

@@ -23,7 +23,7 @@ struct step_metrics {
     double target_rank;
     double clips_per_s, flops_per_s, step_s;
     double padding_share; /* of the rows of activations: those of no token */
-    double data_wait_s; /* for data, of the rank that waited longest */
+    double data_wait_s;   /* for data, of the rank that waited longest */
     double comm_wait_s; /* for other ranks, of the one that waited least: what communication cost */
     double rank_wait_s; /* what ranks waited beyond that, on average: for slower ranks */
     struct hash128 draw_hash; /* of the pixels and mask lists of the whole step */

@@ -23,8 +23,8 @@ struct op_device {
     cublasHandle_t blas;
     struct product_plan **plans; /* by the hash of a shape */
     struct op_plan_counts counts;
-    struct fused *fused; /* NULL: attention is plain in bf16 too */
-    cudaEvent_t ticks[2];        /* of op_cuda_clock: the last one and the next */
+    struct fused *fused;  /* NULL: attention is plain in bf16 too */
+    cudaEvent_t ticks[2]; /* of op_cuda_clock: the last one and the next */
     int tick_count;
     double ticked_s;
     void *blas_workspace_dev;

@@ -142,9 +142,10 @@ done:
 static void count_rows(struct jepa *jepa)
 {
     const struct layout *l = &jepa->layout;
-    const struct layout_rows *const all[] = {&l->target, &l->queries, &l->context, &l->predictor,
-                                             &l->predictions};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    enum { MATRICES = 5 };
+    const struct layout_rows *const all[MATRICES] = {&l->target, &l->queries, &l->context,
+                                                     &l->predictor, &l->predictions};
+    for (int i = 0; i < MATRICES; i++) {
         jepa->rows += all[i]->sequences.rows;
         jepa->padding_rows += all[i]->sequences.rows - all[i]->sequences.true_rows;
     }

@@ -10,7 +10,7 @@
 LOGS=${LOGS:-$BUILD}
 TABLE=$LOGS/faults.md
 ALL="rank_killed rank_segfault rank_stopped exit_in_save damaged_checkpoint full_disk mpirun_killed launcher_killed cable_cut
-    node_crash batch_node_crash requeue preempted time_limit slurmd_killed slurmctld_restarted"
+    node_crash batch_node_crash requeue preempted time_limit slurmd_killed slurmctld_restarted flipped_bit rank_loops"
 
 # Steps that were done twice: the last one that was finished before the next start (the metrics know it when the fault
 # comes, the log may know more) less the step from which that start went on.
@@ -28,6 +28,8 @@ prepare() { # FAULT: into OPTIONS, and what has to be there before the start
     case $1 in time_limit | slurmd_killed | slurmctld_restarted | preempted | full_disk) STEP=30 && link_rate 25mbit ;; esac
     case $1 in
     exit_in_save) export LS_FAULT=kill:fsync:13:2:1 ;; # rank 2, in its fourth save, only at the first start
+    flipped_bit) export LS_FAULT=fail:flip:70:1:1 && OPTIONS=(--set lockstep.audit_freq=10) ;;    # in rank 1's weights
+    rank_loops) export LS_FAULT=hang:step:70:1:1 && OPTIONS=(--set lockstep.step_timeout_s=8) ;; # rank 1, for ever
     rank_stopped) OPTIONS=(--set lockstep.step_timeout_s=8) ;;
     time_limit) OPTIONS=(--set 'slurm.time="1"' --set slurm.signal=USR1@53) ;;
     full_disk)

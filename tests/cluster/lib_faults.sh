@@ -45,7 +45,8 @@ hurt() {
         slurm sbatch --parsable --partition=urgent --nodes=$NODES --exclusive --output=/dev/null --wrap='sleep 2' >"$WORK/urgent" ||
             fail "$RUN: $(cat "$WORK/urgent")"
         ;;
-    time_limit) ;; # asked for at the start
+    time_limit) ;;                 # asked for at the start
+    flipped_bit | rank_loops) ;; # armed, and about to come
     slurmd_killed) "$cluster" stop-slurmd node2 ;;
     slurmctld_restarted)
         sleep 6 # it writes jobs down within seconds; one that it has not would be unknown to it afterwards, and ended

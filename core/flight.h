@@ -27,17 +27,17 @@ enum {
 #define FLIGHT_BEAT "lockstep-beat "
 
 struct flight_place {
-    bool known;
-    int rank;
-    char host[FLIGHT_HOST_BYTES];
     int64_t step;
-    char phase[FLIGHT_NAME_BYTES]; /* start, load, data, compute, decide, reduce, update, save, end
-                                    */
     int64_t entered, sequence;
-    char kind[FLIGHT_NAME_BYTES];
-    bool waits;           /* for that collective; else the rank does its own work */
     double stood_still_s; /* a pause of the whole process that ended just now; 0: none */
     double silent_s; /* filled by the launcher: since it was heard last; 0: it spoke at the end */
+    int rank;
+    bool known;
+    bool waits;                    /* for that collective; else the rank does its own work */
+    char phase[FLIGHT_NAME_BYTES]; /* start, load, data, compute, decide, reduce, update, save, end
+                                    */
+    char kind[FLIGHT_NAME_BYTES];
+    char host[FLIGHT_HOST_BYTES];
 };
 
 /* Start recording for this rank; events before are kept.  `run` is borrowed.  Local, once. */

@@ -25,6 +25,8 @@ struct jepa;
 
 struct jepa_options {
     struct model_shape shape;
+    double loss_exponent;
+    double beta1, beta2, eps;
     enum op_dtype dtype; /* of products and activations */
     int clips;           /* B */
     int frames;          /* largest T */
@@ -32,12 +34,10 @@ struct jepa_options {
     int groups;          /* mask groups */
     /* Most tokens of a sequence, by group; 0: all tokens of a clip. */
     int max_context[CONFIG_MASK_GROUPS_MAX], max_predicted[CONFIG_MASK_GROUPS_MAX];
-    double loss_exponent;
-    double beta1, beta2, eps;
-    bool activation_checkpointing;
     /* Sequences are padded to multiples of it, so that few shapes occur (model/layout.h); 0 or 1:
      * not.  Padding counts in no result. */
     int bucket_tokens;
+    bool activation_checkpointing;
     bool whole_target;    /* compute all target tokens, for jepa_output */
     bool float_clips;     /* clips come as normalised float32 [B, 3, T, H, W] (golden files) */
     bool device_gradient; /* sums over ranks are made in device memory, behind the compute stream:

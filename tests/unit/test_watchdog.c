@@ -138,10 +138,10 @@ static void a_beat_tells_the_same(void **state)
 static void what_is_no_place_is_refused(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "{", "[]", "{\"rank\":0}",
-                                        "{\"rank\":-1,\"host\":\"a\",\"step\":1,\"phase\":\"x\","
-                                        "\"entered\":1,\"sequence\":1,\"kind\":\"sum\","
-                                        "\"stood_still_s\":0}"};
+    static const char no_rank[] = "{\"rank\":-1,\"host\":\"a\",\"step\":1,\"phase\":\"x\","
+                                  "\"entered\":1,\"sequence\":1,\"kind\":\"sum\","
+                                  "\"stood_still_s\":0}";
+    static const char *const texts[] = {"", "{", "[]", "{\"rank\":0}", no_rank};
     struct flight_place place;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         assert_false(flight_parse(&place, texts[i]));

@@ -120,10 +120,10 @@ static ls_status make_deterministic(void)
         {"NCCL_ALGO", "Ring"}, {"NCCL_PROTO", "Simple"}, {"NCCL_NVLS_ENABLE", "0"}};
     for (int i = 0; i < 3; i++) {
         const char *given = getenv(setting[i][0]);
-        if (given != NULL)
+        if (given != NULL && strcmp(given, setting[i][1]) != 0)
             log_warn("nccl_deterministic %s asked=%s used=%s reason=environment", setting[i][0],
                      setting[i][1], given);
-        else if (setenv(setting[i][0], setting[i][1], 0) != 0)
+        else if (given == NULL && setenv(setting[i][0], setting[i][1], 0) != 0)
             return LS_FAIL(LS_NOMEM, "out of memory for the environment");
     }
     return LS_OK;

@@ -9,15 +9,15 @@
 
 #include "core/config_stages.h"
 #include "core/files.h"
-#include "core/log.h"
-#include "launcher/ask.h"
 #include "launcher/commands.h"
 #include "launcher/forecast.h"
+#include "launcher/node_counts.h"
 #include "launcher/page.h"
 #include "launcher/plan_work.h"
 #include "launcher/scale.h"
+#include "launcher/text_file.h"
 
-enum { COUNTS_MAX = 32, CSV_BYTES_MAX = 1 << 20, BUCKETS_WANTED = 16, DRAWN_TO = 64 };
+enum { CSV_BYTES_MAX = 1 << 20, BUCKETS_WANTED = 16, DRAWN_TO = 64 };
 
 /* Ethernet, IP and TCP headers leave this share of a link to the data. */
 #define LINK_SHARE 0.94
@@ -160,23 +160,6 @@ done:
     return st;
 }
 
-static ls_status read_counts(int *counts, int *count, const char *text)
-{
-    const char *at = text;
-    *count = 0;
-    while (*at != '\0') {
-        char *end = NULL;
-        long nodes = strtol(at, &end, 10);
-        if (end == at || nodes < 1 || nodes > 65536 || (*end != ',' && *end != '\0') ||
-            *count == COUNTS_MAX)
-            return LS_FAIL(LS_USAGE, "--nodes %s: up to %d numbers from 1 to 65536, by commas",
-                           text, COUNTS_MAX);
-        counts[(*count)++] = (int)nodes;
-        at = end + (*end == ',');
-    }
-    return LS_OK;
-}
-
 static void print_head(const struct plan *plan)
 {
     const struct plan_work *w = &plan->work;
@@ -194,104 +177,78 @@ static void print_head(const struct plan *plan)
     page_row("state", "%.2f GB a worker%s; activations come on top, `lockstep train` prints all",
              w->state_bytes / 1e9,
              plan->card != NULL && w->state_bytes > plan->card->memory_bytes
-                 ? ": MORE THAN THE CARD HAS"
+                 ? ": more than the card has"
                  : "");
     page_row("network", "%.2f Gbit/s a node for data, %.1f ns of CPU a byte",
              p->link_bytes_s * 8e-9, p->cpu_s_a_byte * 1e9);
 }
 
-static void print_table(FILE *out, const struct plan *plan, const int *counts, int count)
+static void print_table(FILE *out, const struct plan *plan, const struct node_counts *counts)
 {
     (void)fprintf(out, "%5s %7s %9s %10s %10s %10s %10s %s\n", "nodes", "workers", "step s",
                   "clips/s", "efficiency", "network s", "exposed s", "bound by");
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < counts->count; i++) {
         struct forecast f;
-        forecast_step(&f, &plan->parts, counts[i]);
-        (void)fprintf(out, "%5d %7d %9.4f %10.2f %8.1f %% %10.4f %10.4f %s\n", counts[i],
-                      counts[i] * plan->parts.workers_a_node, f.step_s, f.clips_per_s,
+        forecast_step(&f, &plan->parts, counts->list[i]);
+        (void)fprintf(out, "%5d %7d %9.4f %10.2f %8.1f %% %10.4f %10.4f %s\n", counts->list[i],
+                      counts->list[i] * plan->parts.workers_a_node, f.step_s, f.clips_per_s,
                       100 * f.efficiency, f.network_s, f.exposed_s, f.bound);
     }
 }
 
-static ls_status write_text(const char *folder, const char *name, char *text, size_t bytes)
-{
-    ls_status st = LS_OK;
-    char *path = NULL;
-    LS_TRY(core_format(&path, "%s/%s", folder, name));
-    LS_TRY(files_replace(path, text, bytes));
-done:
-    free(path);
-    return st;
-}
-
-static void write_csv(FILE *out, const struct plan *plan, const int *counts, int count)
+static void write_csv(FILE *out, const struct plan *plan, const struct node_counts *counts)
 {
     struct forecast f;
     (void)fputs("nodes,workers,step_s,clips_per_s,efficiency,network_s,exposed_s,bound\n", out);
-    for (int i = 0; i < count; i++) {
-        forecast_step(&f, &plan->parts, counts[i]);
-        (void)fprintf(out, "%d,%d,%.6f,%.4f,%.4f,%.6f,%.6f,%s\n", counts[i],
-                      counts[i] * plan->parts.workers_a_node, f.step_s, f.clips_per_s, f.efficiency,
-                      f.network_s, f.exposed_s, f.bound);
+    for (int i = 0; i < counts->count; i++) {
+        forecast_step(&f, &plan->parts, counts->list[i]);
+        (void)fprintf(out, "%d,%d,%.6f,%.4f,%.4f,%.6f,%.6f,%s\n", counts->list[i],
+                      counts->list[i] * plan->parts.workers_a_node, f.step_s, f.clips_per_s,
+                      f.efficiency, f.network_s, f.exposed_s, f.bound);
     }
 }
 
+static void write_curve(FILE *out, const struct plan *plan)
+{
+    struct forecast f;
+    char *svg = NULL;
+    (void)fputs("$curve << EOD\n", out);
+    for (int nodes = 1; nodes <= DRAWN_TO; nodes++) {
+        forecast_step(&f, &plan->parts, nodes);
+        (void)fprintf(out, "%d %.6g %.6g\n", nodes, 100 * f.efficiency,
+                      100 * f.exposed_s / f.step_s);
+    }
+    (void)fputs("EOD\nset terminal svg size 720,420 font 'sans,11' background 'white'\n", out);
+    if (core_format(&svg, "%s/plan.svg", plan->options->output) == LS_OK)
+        text_file_quote(out, "set output ", svg);
+    (void)fputs("set xlabel 'nodes'\nset ylabel '%'\nset yrange [0:110]\nset logscale x 2\n"
+                "set border 3\nset xtics nomirror\nset ytics nomirror\n"
+                "set grid ytics lc rgb '#dddddd'\nset key bottom left\n"
+                "plot $curve using 1:2 with lines lw 2 lc rgb '#1f6fb4' title 'efficiency, "
+                "forecast', '' using 1:3 with lines lw 2 lc rgb '#d1495b' title 'of a step: "
+                "network not hidden'\n",
+                out);
+    free(svg);
+}
+
 /* plan.csv, and the curve to 64 nodes. */
-static ls_status write_files(const struct plan *plan, const int *counts, int count)
+static ls_status write_files(const struct plan *plan, const struct node_counts *counts)
 {
     ls_status st = LS_OK;
     const char *folder = plan->options->output;
-    char *csv = NULL;
-    char *script = NULL;
-    char *said = NULL;
-    char *script_path = NULL;
-    size_t csv_bytes = 0;
-    size_t script_bytes = 0;
-    struct forecast f;
-    FILE *out = NULL;
-    FILE *plot = NULL;
+    struct text_file csv = {0};
+    struct text_file script = {0};
     LS_TRY(files_make_folder(folder));
-    out = open_memstream(&csv, &csv_bytes);
-    plot = open_memstream(&script, &script_bytes);
-    if (out == NULL || plot == NULL) {
-        st = LS_FAIL(LS_NOMEM, "out of memory for a plan");
-        goto done;
-    }
-    write_csv(out, plan, counts, count);
-    (void)fputs("$curve << EOD\n", plot);
-    for (int nodes = 1; nodes <= DRAWN_TO; nodes++) {
-        forecast_step(&f, &plan->parts, nodes);
-        (void)fprintf(plot, "%d %.6g %.6g\n", nodes, 100 * f.efficiency,
-                      100 * f.exposed_s / f.step_s);
-    }
-    (void)fprintf(plot,
-                  "EOD\nset terminal svg size 720,420 font 'sans,11' background 'white'\n"
-                  "set output '%s/plan.svg'\nset xlabel 'nodes'\nset ylabel '%%'\n"
-                  "set yrange [0:110]\nset logscale x 2\nset border 3\nset xtics nomirror\n"
-                  "set ytics nomirror\nset grid ytics lc rgb '#dddddd'\nset key bottom left\n"
-                  "plot $curve using 1:2 with lines lw 2 lc rgb '#1f6fb4' title 'efficiency, "
-                  "forecast', '' using 1:3 with lines lw 2 lc rgb '#d1495b' title 'of a step: "
-                  "network not hidden'\n",
-                  folder);
+    LS_TRY(text_file_open(&csv));
+    write_csv(csv.stream, plan, counts);
+    LS_TRY(text_file_write(&csv, folder, "plan.csv"));
+    LS_TRY(text_file_open(&script));
+    write_curve(script.stream, plan);
+    LS_TRY(text_file_write(&script, folder, "plan.gnuplot"));
+    LS_TRY(text_file_plot(folder, "plan.gnuplot"));
 done:
-    if (out != NULL)
-        (void)fclose(out);
-    if (plot != NULL)
-        (void)fclose(plot);
-    if (st == LS_OK)
-        st = write_text(folder, "plan.csv", csv, csv_bytes);
-    if (st == LS_OK)
-        st = write_text(folder, "plan.gnuplot", script, script_bytes);
-    if (st == LS_OK)
-        st = core_format(&script_path, "%s/plan.gnuplot", folder);
-    if (st == LS_OK && ask(&said, (const char *const[]){"gnuplot", script_path, NULL}) != LS_OK) {
-        log_warn("plot none: %s (Debian: apt-get install gnuplot-nox)", status_message());
-        status_clear();
-    }
-    free(csv);
-    free(script);
-    free(said);
-    free(script_path);
+    text_file_close(&csv);
+    text_file_close(&script);
     return st;
 }
 
@@ -301,18 +258,17 @@ static ls_status run_plan(const void *given)
     const struct plan_options *options = given;
     struct config_stages stages = {0};
     struct plan plan = {.options = options};
-    int counts[COUNTS_MAX];
-    int count = 0;
-    LS_TRY(read_counts(counts, &count, options->nodes));
+    struct node_counts counts;
+    LS_TRY(node_counts_read(&counts, options->nodes));
     LS_TRY(config_stages_open(&stages, options->paths.values[0], options->set.values,
                               options->set.count));
     plan.config = stages.list[0];
     LS_TRY(plan_work(&plan.work, plan.config));
     LS_TRY(find_parts(&plan));
     print_head(&plan);
-    print_table(stdout, &plan, counts, count);
+    print_table(stdout, &plan, &counts);
     if (options->output != NULL)
-        LS_TRY(write_files(&plan, counts, count));
+        LS_TRY(write_files(&plan, &counts));
 done:
     config_stages_close(&stages);
     return st;

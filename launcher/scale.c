@@ -18,10 +18,12 @@
 #include "launcher/allocation.h"
 #include "launcher/ask.h"
 #include "launcher/commands.h"
+#include "launcher/node_counts.h"
 #include "launcher/processes.h"
 #include "launcher/scale.h"
+#include "launcher/text_file.h"
 
-enum { COUNTS_MAX = 32, WORDS_MAX = 64, STOPPED = 75 };
+enum { SETTINGS_BYTES_MAX = 1 << 16, WORDS_MAX = 64, STOPPED = 75 };
 
 extern char **environ;
 
@@ -39,8 +41,7 @@ struct scale {
     const struct config *config; /* the first stage's */
     struct allocation *allocation;
     char *self, *folder;
-    int counts[COUNTS_MAX];
-    int count;
+    struct node_counts counts;
     double gradient_bytes;
     struct scale_samples samples;
 };
@@ -83,29 +84,11 @@ static void words_close(struct words *words)
         free(words->made[i]);
 }
 
-static ls_status read_counts(struct scale *scale)
-{
-    const char *text = scale->options->nodes;
-    if (text == NULL)
-        return LS_FAIL(LS_USAGE, "--nodes is wanted: the node counts, for example 1,2,4");
-    while (*text != '\0') {
-        char *end = NULL;
-        long nodes = strtol(text, &end, 10);
-        if (end == text || nodes < 1 || nodes > 65536 || (*end != ',' && *end != '\0') ||
-            scale->count == COUNTS_MAX)
-            return LS_FAIL(LS_USAGE, "--nodes %s: up to %d numbers from 1 to 65536, by commas",
-                           scale->options->nodes, COUNTS_MAX);
-        scale->counts[scale->count++] = (int)nodes;
-        text = end + (*end == ',');
-    }
-    return LS_OK;
-}
-
 static int most_nodes(const struct scale *scale)
 {
     int most = 1;
-    for (int i = 0; i < scale->count; i++)
-        most = scale->counts[i] > most ? scale->counts[i] : most;
+    for (int i = 0; i < scale->counts.count; i++)
+        most = scale->counts.list[i] > most ? scale->counts.list[i] : most;
     return most;
 }
 
@@ -255,6 +238,38 @@ done:
     return st;
 }
 
+/* What was measured under other settings must not be taken for this: FOLDER/scale-settings.txt has
+ * those that decide a run, in words. */
+static ls_status compare_settings(const struct scale *scale)
+{
+    ls_status st = LS_OK;
+    const struct scale_options *o = scale->options;
+    struct text_file now = {0};
+    char *path = NULL;
+    char *before = NULL;
+    LS_TRY(core_format(&path, "%s/scale-settings.txt", scale->folder));
+    LS_TRY(text_file_open(&now));
+    (void)fprintf(now.stream, "config %s\nscaling %s\nsteps %" PRId64 "\nwarm-up %" PRId64 "\n",
+                  o->paths.values[0], o->strong ? "strong" : "weak", o->steps, o->warm_up);
+    (void)fprintf(now.stream, "hosts %s\n", o->hosts != NULL ? o->hosts : "");
+    for (int i = 0; i < o->set.count; i++)
+        (void)fprintf(now.stream, "set %s\n", o->set.values[i]);
+    if (files_exists(path))
+        LS_TRY(files_read(&before, NULL, path, SETTINGS_BYTES_MAX));
+    LS_TRY(text_file_write(&now, scale->folder,
+                           before == NULL ? "scale-settings.txt" : "scale-settings.new"));
+    if (before != NULL && strcmp(before, now.text) != 0)
+        st = LS_FAIL(LS_USAGE,
+                     "%s holds measurements under other settings (scale-settings.txt against "
+                     "scale-settings.new): choose another --output, or remove it",
+                     scale->folder);
+done:
+    text_file_close(&now);
+    free(path);
+    free(before);
+    return st;
+}
+
 static ls_status measure_all(struct scale *scale)
 {
     ls_status st = LS_OK;
@@ -263,11 +278,12 @@ static ls_status measure_all(struct scale *scale)
     const struct scale_options *options = scale->options;
     LS_TRY(core_format(&runs, "%s/runs", scale->folder));
     LS_TRY(files_make_folder(scale->folder));
+    LS_TRY(compare_settings(scale));
     LS_TRY(files_make_folder(runs));
-    LS_TRY(core_alloc(&scale->samples.list, scale->count * options->repeats));
+    LS_TRY(core_alloc(&scale->samples.list, scale->counts.count * options->repeats));
     for (int repeat = 1; repeat <= options->repeats; repeat++)
-        for (int i = 0; i < scale->count; i++)
-            LS_TRY(measure(scale, scale->counts[i], repeat));
+        for (int i = 0; i < scale->counts.count; i++)
+            LS_TRY(measure(scale, scale->counts.list[i], repeat));
     LS_TRY(core_format(&title, "%s scaling of %s, %d worker%s a node%s%s",
                        options->strong ? "strong" : "weak", options->paths.values[0],
                        scale->config->tasks_per_node, scale->config->tasks_per_node == 1 ? "" : "s",
@@ -362,7 +378,9 @@ static ls_status run_scale(const void *given)
     struct scale scale = {.options = options};
     if (options->weak && options->strong)
         return LS_FAIL(LS_USAGE, "--weak and --strong: one of them");
-    LS_TRY(read_counts(&scale));
+    if (options->nodes == NULL)
+        return LS_FAIL(LS_USAGE, "--nodes is wanted: the node counts, for example 1,2,4");
+    LS_TRY(node_counts_read(&scale.counts, options->nodes));
     LS_TRY(config_stages_open(&scale.stages, options->paths.values[0], options->set.values,
                               options->set.count));
     scale.config = scale.stages.list[0];
@@ -439,7 +457,7 @@ static const struct option table[] = {
      .offset = offsetof(struct scale_options, output),
      .word = "DIR",
      .help = "Where table, CSV, plots and the runs go; FOLDER-scale without it.  What it holds is "
-             "not measured again."},
+             "not measured again; settings must be the same."},
     {.name = "note",
      .type = OPTION_TEXT,
      .offset = offsetof(struct scale_options, note),

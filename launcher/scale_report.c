@@ -7,48 +7,14 @@
 #include <string.h>
 
 #include "core/files.h"
-#include "core/log.h"
-#include "launcher/ask.h"
 #include "launcher/scale.h"
-
-/* Text that grows. */
-struct page {
-    char *text;
-    size_t bytes;
-    FILE *stream;
-};
-
-static ls_status page_open(struct page *page)
-{
-    *page = (struct page){0};
-    page->stream = open_memstream(&page->text, &page->bytes);
-    return page->stream != NULL ? LS_OK : LS_FAIL(LS_NOMEM, "out of memory for a page");
-}
-
-/* Closes and writes it.  The text stays until page_close. */
-static ls_status page_write(struct page *page, const char *path)
-{
-    bool good = fclose(page->stream) == 0;
-    page->stream = NULL;
-    if (!good)
-        return LS_FAIL(LS_NOMEM, "out of memory for %s", path);
-    return files_replace(path, page->text, page->bytes);
-}
-
-static void page_close(struct page *page)
-{
-    if (page->stream != NULL)
-        (void)fclose(page->stream);
-    free(page->text);
-}
+#include "launcher/text_file.h"
 
 static ls_status write_csv(const char *folder, const struct scale_samples *samples)
 {
     ls_status st = LS_OK;
-    char *path = NULL;
-    struct page page = {0};
-    LS_TRY(core_format(&path, "%s/scale.csv", folder));
-    LS_TRY(page_open(&page));
+    struct text_file page = {0};
+    LS_TRY(text_file_open(&page));
     (void)fprintf(page.stream, "nodes,workers,repeat,steps,clips,step_s,clips_per_s,data_wait_s,"
                                "comm_wait_s,rank_wait_s,scatter,gradient_bytes\n");
     for (int i = 0; i < samples->count; i++) {
@@ -58,10 +24,9 @@ static ls_status write_csv(const char *folder, const struct scale_samples *sampl
                       s->clips / s->step_s, s->data_wait_s, s->comm_wait_s, s->rank_wait_s,
                       s->scatter, s->gradient_bytes);
     }
-    LS_TRY(page_write(&page, path));
+    LS_TRY(text_file_write(&page, folder, "scale.csv"));
 done:
-    page_close(&page);
-    free(path);
+    text_file_close(&page);
     return st;
 }
 
@@ -69,10 +34,8 @@ static ls_status write_table(const char *folder, const char *title,
                              const struct scale_point *points, int count)
 {
     ls_status st = LS_OK;
-    char *path = NULL;
-    struct page page = {0};
-    LS_TRY(core_format(&path, "%s/scale.txt", folder));
-    LS_TRY(page_open(&page));
+    struct text_file page = {0};
+    LS_TRY(text_file_open(&page));
     (void)fprintf(page.stream, "%s\n%5s %7s %9s %18s %10s %9s %7s %7s %7s %10s\n", title, "nodes",
                   "workers", "clips/s", "(slowest, fastest)", "efficiency", "step s", "data",
                   "network", "ranks", "MB a rank");
@@ -90,11 +53,10 @@ static ls_status write_table(const char *folder, const char *title,
                   "all-reduce behind backward, for slower ranks;\nMB: what a rank sends, and "
                   "receives, in a step.  Medians of %d repeats of %s\n",
                   count > 0 ? points[0].repeats : 0, "the steps after the warm-up.");
-    LS_TRY(page_write(&page, path));
+    LS_TRY(text_file_write(&page, folder, "scale.txt"));
     (void)fputs(page.text, stdout);
 done:
-    page_close(&page);
-    free(path);
+    text_file_close(&page);
     return st;
 }
 
@@ -109,21 +71,12 @@ static void plot_data(FILE *out, const struct scale_point *points, int count)
     (void)fputs("EOD\n", out);
 }
 
-/* A text in gnuplot's single quotes. */
-static void quoted(FILE *out, const char *before, const char *text)
-{
-    (void)fprintf(out, "%s'", before);
-    for (const char *at = text; *at != '\0'; at++)
-        (void)fprintf(out, "%.*s%c", *at == '\'' ? 1 : 0, "'", *at);
-    (void)fputs("'\n", out);
-}
-
 static void plot_figure(FILE *out, const char *terminal, const char *file, const char *title,
                         const struct scale_point *first)
 {
     (void)fprintf(out, "set terminal %s\n", terminal);
-    quoted(out, "set output ", file);
-    quoted(out, "set multiplot layout 1,2 title ", title);
+    text_file_quote(out, "set output ", file);
+    text_file_quote(out, "set multiplot layout 1,2 title ", title);
     (void)fprintf(
         out,
         "set xlabel 'nodes'\nset grid ytics lc rgb '#dddddd'\nset border 3\n"
@@ -146,33 +99,23 @@ static ls_status draw(const char *folder, const char *title, const struct scale_
                       int count)
 {
     ls_status st = LS_OK;
-    struct page page = {0};
-    char *script = NULL;
+    struct text_file page = {0};
     char *png = NULL;
     char *svg = NULL;
-    char *said = NULL;
-    LS_TRY(core_format(&script, "%s/scale.gnuplot", folder));
     LS_TRY(core_format(&png, "%s/scale.png", folder));
     LS_TRY(core_format(&svg, "%s/scale.svg", folder));
-    LS_TRY(page_open(&page));
+    LS_TRY(text_file_open(&page));
     plot_data(page.stream, points, count);
     plot_figure(page.stream, "pngcairo size 1100,420 font 'sans,10'", png, title, points);
     plot_data(page.stream, points, count);
     plot_figure(page.stream, "svg size 1100,420 font 'sans,10' background 'white'", svg, title,
                 points);
-    LS_TRY(page_write(&page, script));
-    st = ask(&said, (const char *const[]){"gnuplot", script, NULL});
-    if (st != LS_OK) {
-        log_warn("plot none: %s (Debian: apt-get install gnuplot-nox)", status_message());
-        status_clear();
-        st = LS_OK;
-    }
+    LS_TRY(text_file_write(&page, folder, "scale.gnuplot"));
+    LS_TRY(text_file_plot(folder, "scale.gnuplot"));
 done:
-    page_close(&page);
-    free(script);
+    text_file_close(&page);
     free(png);
     free(svg);
-    free(said);
     return st;
 }
 

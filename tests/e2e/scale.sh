@@ -37,6 +37,7 @@ scale --nodes 1 || fail "again: $(tail -1 "$WORK/log")"
 [ "$before" = "$(cat "$WORK/out/scale.csv")" ] || fail "it measured again"
 [ ! -e "$WORK/out/runs/nodes-1-repeat-1/checkpoints" ] || fail "a checkpoint was left"
 
+refuses 'under other settings' --nodes 1 --set data.batch_size=1
 refuses 'need --hosts, a SLURM job, or --submit' --nodes 1,2
 refuses 'node counts' --weak
 refuses 'numbers from 1' --nodes 1,x

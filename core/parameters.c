@@ -133,23 +133,79 @@ static void lay_out(struct parameters *p)
     add_linear(p, "predictor.", "predictor_proj", 0, dim, pred);
 }
 
+enum { PER_BLOCK = 12 }; /* weight and bias of two norms and four linear maps */
+
+static ls_status open_table(struct parameters **out, size_t entries)
+{
+    struct parameters *p = calloc(1, sizeof *p);
+    if (p != NULL)
+        p->table = calloc(entries, sizeof *p->table);
+    if (p == NULL || p->table == NULL) {
+        free(p);
+        return LS_FAIL(LS_NOMEM, "out of memory for a table of %zu parameters", entries);
+    }
+    *out = p;
+    return LS_OK;
+}
+
+/* The public attentive pooler and classifier. */
+static void lay_out_classifier(struct parameters *p, const struct classifier_shape *s)
+{
+    static const char cross[] = "pooler.cross_attention_block.";
+    const int64_t dim = s->dim;
+    struct parameter *last = NULL;
+    name(add(p, PARAMETER_WEIGHT, 3, (int64_t)1, (int64_t)1, dim), "pooler.query_tokens");
+    add_norm(p, cross, "norm1", dim);
+    add_linear(p, cross, "xattn.q", 0, dim, dim);
+    add_linear(p, cross, "xattn.kv", 0, 2 * dim, dim);
+    add_norm(p, cross, "norm2", dim);
+    add_linear(p, cross, "mlp.fc1", 0, s->hidden, dim);
+    add_linear(p, cross, "mlp.fc2", 1, dim, s->hidden);
+    add_blocks(p, "pooler.blocks", s->depth - 1, dim, s->hidden);
+    add_linear(p, "", "linear", 0, s->classes, dim);
+    for (int i = 0; i < p->count; i++) {
+        last = &p->table[i];
+        last->decay = true;
+        /* The block of the query is the first of the stack, those over tokens come after it. */
+        if (last->kind == PARAMETER_OUTPUT && strncmp(last->name, "pooler.blocks.", 14) == 0)
+            last->block++;
+        if (i >= p->count - 2) {
+            last->kind = PARAMETER_UNIFORM;
+            last->inputs = dim;
+        }
+    }
+}
+
+ls_status parameters_open_classifier(struct parameters **out, const struct classifier_shape *shape)
+{
+    enum { OUTSIDE = 15 }; /* query, norms, four maps, the last map */
+    struct parameters *p = NULL;
+    *out = NULL;
+    if (shape->dim < 1 || shape->heads < 1 || shape->dim % shape->heads != 0 || shape->depth < 1 ||
+        shape->hidden < 1 || shape->classes < 1)
+        return LS_FAIL(
+            LS_USAGE,
+            "classifier: width %d, depth %d, heads %d, classes %d: heads must divide the "
+            "width",
+            shape->dim, shape->depth, shape->heads, shape->classes);
+    ls_status st = open_table(&p, OUTSIDE + PER_BLOCK * (size_t)(shape->depth - 1));
+    if (st != LS_OK)
+        return st;
+    p->shape.init_std = shape->init_std;
+    lay_out_classifier(p, shape);
+    *out = p;
+    return LS_OK;
+}
+
 ls_status parameters_open(struct parameters **out, const struct model_shape *shape)
 {
     ls_status st = LS_OK;
     struct parameters *p = NULL;
     *out = NULL;
     LS_TRY(check_shape(shape));
-    p = calloc(1, sizeof *p);
-    const int per_block = 12; /* weight and bias of two norms and four linear maps */
-    const int outside = 10;   /* the same of patch embedding, embed, proj and two norms */
-    const size_t entries = (size_t)outside + (size_t)shape->mask_tokens +
-                           (size_t)per_block * ((size_t)shape->depth + (size_t)shape->pred_depth);
-    if (p != NULL)
-        p->table = calloc(entries, sizeof *p->table);
-    if (p == NULL || p->table == NULL) {
-        st = LS_FAIL(LS_NOMEM, "out of memory for a table of %zu parameters", entries);
-        goto done;
-    }
+    const int outside = 10; /* patch embedding, embed, proj and two norms */
+    LS_TRY(open_table(&p, (size_t)outside + (size_t)shape->mask_tokens +
+                              PER_BLOCK * ((size_t)shape->depth + (size_t)shape->pred_depth)));
     p->shape = *shape;
     lay_out(p);
     *out = p;

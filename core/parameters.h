@@ -24,7 +24,9 @@ enum parameter_class {                   /* for initial values and their tests *
                                           */
                        PARAMETER_BIAS,   /* 0 */
                        PARAMETER_GAIN,   /* 1 */
-                       PARAMETER_MASK_TOKEN /* 0, or normal when zero_init_mask_tokens is false */
+                       PARAMETER_MASK_TOKEN, /* 0, or normal when zero_init_mask_tokens is false */
+                       PARAMETER_UNIFORM /* uniform in +- 1 / sqrt(inputs): a classifier's last map
+                                          */
 };
 
 struct parameter {
@@ -33,8 +35,9 @@ struct parameter {
     int dimensions;
     int64_t shape[5];
     enum parameter_class kind;
-    int block;  /* 1.. for PARAMETER_OUTPUT */
-    bool decay; /* weight decay applies: not for biases and 1-D parameters */
+    int block;      /* 1.. for PARAMETER_OUTPUT */
+    int64_t inputs; /* for PARAMETER_UNIFORM */
+    bool decay;     /* weight decay applies: not for biases and 1-D parameters */
     bool encoder;
 };
 
@@ -64,6 +67,21 @@ ls_status model_shape_of_config(struct model_shape *out, const struct config *co
 /* Lay out the table.  Local.  Errors: LS_NOMEM, LS_USAGE (heads do not divide the width). */
 ls_status parameters_open(struct parameters **out, const struct model_shape *shape) LS_MUST_CHECK;
 void parameters_close(struct parameters **parameters);
+
+/* Shape of an attentive classifier: `depth` - 1 blocks over a video's tokens, a block in which one
+ * learnt query attends to them, a linear map to the classes. */
+struct classifier_shape {
+    int dim, heads, depth;
+    int hidden; /* of the blocks' MLPs */
+    int classes;
+    double init_std;
+};
+
+/* The same table for one classifier ("pooler.blocks.0.norm1.weight" ... "linear.bias"); no
+ * parameter is of an encoder, and all decay.  Local.  Errors: LS_NOMEM, LS_USAGE (heads do not
+ * divide the width). */
+ls_status parameters_open_classifier(struct parameters **out,
+                                     const struct classifier_shape *shape) LS_MUST_CHECK;
 
 /* The parameter called `name`, or NULL.  Local. */
 const struct parameter *parameters_find(const struct parameters *parameters, const char *name);

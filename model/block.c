@@ -82,10 +82,10 @@ void block_scratch_take(struct block_scratch *out, struct arena *arena,
 
 /* A call's matrices by name: the same memory seen with this micro-batch's row counts. */
 struct views {
-    struct op_matrix normed1, query_normed, attended, normed2, pre, activated; /* dtype */
-    struct op_matrix qkv;   /* all rows asked for: [rows, 3 dim] */
+    struct op_matrix normed1, query_normed, attended; /* dtype */
+    struct op_matrix qkv;                             /* all rows asked for: [rows, 3 dim] */
     struct op_matrix kv, q; /* else: [key rows, 2 dim] and [query rows, dim], in the same memory */
-    struct op_matrix wide, narrow_keys, narrow_queries;
+    struct op_matrix narrow_keys, narrow_queries;
 };
 
 static struct views view(const struct layer_device *on, const struct block_shape *shape,
@@ -101,17 +101,19 @@ static struct views view(const struct layer_device *on, const struct block_shape
         .normed1 = layer_matrix(cache->normed1, keys, dim, dtype),
         .query_normed = layer_matrix(cache->query_normed, queries, dim, dtype),
         .attended = layer_matrix(cache->attended, queries, dim, dtype),
-        .normed2 = layer_matrix(cache->normed2, queries, dim, dtype),
-        .pre = layer_matrix(cache->pre, queries, shape->hidden, dtype),
-        .activated = layer_matrix(cache->activated, queries, shape->hidden, dtype),
         .qkv = layer_matrix(wide, keys, 3 * dim, dtype),
         .kv = layer_matrix(wide, keys, 2 * dim, dtype),
         .q = layer_matrix(wide + (size_t)(keys * 2 * dim) * arena_element_bytes(dtype), queries,
                           dim, dtype),
-        .wide = layer_matrix(wide, queries, shape->hidden, dtype),
         .narrow_keys = layer_matrix(scratch->narrow, keys, dim, dtype),
         .narrow_queries = layer_matrix(scratch->narrow, queries, dim, dtype),
     };
+}
+
+/* Heads without channels to turn have no positions at all. */
+static const struct op_rotary *rotary_of(const struct block_shape *shape)
+{
+    return shape->rotary.axis_width > 0 ? &shape->rotary : NULL;
 }
 
 /* q, k and v by heads, turned by their positions. */
@@ -138,9 +140,9 @@ static ls_status project_fwd(const struct layer_device *on, const struct block_s
             ops->linear_fwd(on->device, v->qkv, v->normed1, block->qkv.w, block->qkv.b_dev, false));
     }
     LS_TRY(ops->split_heads_fwd(on->device, cache->q, queries, 0, shape->heads, shape->head_width,
-                                &shape->rotary, rows->queries->positions_dev));
+                                rotary_of(shape), rows->queries->positions_dev));
     LS_TRY(ops->split_heads_fwd(on->device, cache->k, keys, key_column, shape->heads,
-                                shape->head_width, &shape->rotary, rows->keys->positions_dev));
+                                shape->head_width, rotary_of(shape), rows->keys->positions_dev));
     LS_TRY(ops->split_heads_fwd(on->device, cache->v, keys, key_column + dim, shape->heads,
                                 shape->head_width, NULL, rows->keys->positions_dev));
 done:
@@ -159,6 +161,29 @@ static ls_status residual_fwd(const struct layer_device *on, const struct block_
                          (size_t)(x.rows * x.columns) * sizeof(float));
 }
 
+ls_status block_mlp_fwd(const struct layer_device *on, const struct block_shape *shape,
+                        const struct block *block, const struct block_cache *cache, int64_t rows,
+                        float *y, const float *m)
+{
+    ls_status st = LS_OK;
+    const struct op_table *ops = on->ops;
+    const struct op_matrix mid = layer_matrix(m, rows, shape->dim, OP_F32);
+    const struct op_matrix out = layer_matrix(y, rows, shape->dim, OP_F32);
+    const struct op_matrix normed = layer_matrix(cache->normed2, rows, shape->dim, on->dtype);
+    const struct op_matrix pre = layer_matrix(cache->pre, rows, shape->hidden, on->dtype);
+    const struct op_matrix activated =
+        layer_matrix(cache->activated, rows, shape->hidden, on->dtype);
+    LS_TRY(ops->layernorm_fwd(on->device, normed, cache->mean2, cache->rstd2, mid,
+                              block->norm2.gain_dev, block->norm2.bias_dev, (float)shape->eps));
+    LS_TRY(
+        ops->linear_gelu_fwd(on->device, activated, pre, normed, block->fc1.w, block->fc1.b_dev));
+    if (out.data_dev != mid.data_dev)
+        LS_TRY(ops->copy(on->device, y, m, (size_t)(rows * shape->dim) * sizeof(float)));
+    LS_TRY(ops->linear_fwd(on->device, out, activated, block->fc2.w, block->fc2.b_dev, true));
+done:
+    return st;
+}
+
 ls_status block_fwd(const struct layer_device *on, const struct block_shape *shape,
                     const struct block *block, const struct block_cache *cache,
                     const struct block_scratch *scratch, const struct block_rows *rows, float *y,
@@ -169,7 +194,6 @@ ls_status block_fwd(const struct layer_device *on, const struct block_shape *sha
     const struct views v = view(on, shape, cache, scratch, rows);
     const int64_t query_rows = rows->queries->sequences.rows;
     const struct op_matrix in = layer_matrix(x, rows->keys->sequences.rows, shape->dim, OP_F32);
-    const struct op_matrix out = layer_matrix(y, query_rows, shape->dim, OP_F32);
     const struct op_matrix mid =
         layer_matrix(cache->mid != NULL ? cache->mid : y, query_rows, shape->dim, OP_F32);
 
@@ -182,14 +206,7 @@ ls_status block_fwd(const struct layer_device *on, const struct block_shape *sha
     LS_TRY(residual_fwd(on, rows, mid, in));
     LS_TRY(ops->linear_fwd(on->device, mid, v.attended, block->proj.w, block->proj.b_dev, true));
 
-    LS_TRY(ops->layernorm_fwd(on->device, v.normed2, cache->mean2, cache->rstd2, mid,
-                              block->norm2.gain_dev, block->norm2.bias_dev, (float)shape->eps));
-    LS_TRY(ops->linear_gelu_fwd(on->device, v.activated, v.pre, v.normed2, block->fc1.w,
-                                block->fc1.b_dev));
-    if (out.data_dev != mid.data_dev)
-        LS_TRY(ops->copy(on->device, y, mid.data_dev,
-                         (size_t)(query_rows * shape->dim) * sizeof(float)));
-    LS_TRY(ops->linear_fwd(on->device, out, v.activated, block->fc2.w, block->fc2.b_dev, true));
+    LS_TRY(block_mlp_fwd(on, shape, block, cache, query_rows, y, mid.data_dev));
 done:
     return st;
 }
@@ -205,26 +222,33 @@ static ls_status as_products(const struct layer_device *on, const struct block_s
     return on->ops->cast(on->device, *out, dy);
 }
 
-/* dy becomes the gradient by m. */
-static ls_status mlp_bwd(const struct layer_device *on, const struct block *block,
-                         const struct block_cache *cache, const struct block_scratch *scratch,
-                         const struct views *v, struct op_matrix dy, struct layer_report *report)
+ls_status block_mlp_bwd(const struct layer_device *on, const struct block_shape *shape,
+                        const struct block *block, const struct block_cache *cache,
+                        const struct block_scratch *scratch, int64_t rows, float *dy,
+                        struct layer_report *report)
 {
     ls_status st = LS_OK;
     const struct op_table *ops = on->ops;
-    const struct op_matrix mid = layer_matrix(cache->mid, dy.rows, dy.columns, OP_F32);
+    const struct op_matrix dmid = layer_matrix(dy, rows, shape->dim, OP_F32);
+    const struct op_matrix mid = layer_matrix(cache->mid, rows, shape->dim, OP_F32);
+    const struct op_matrix normed = layer_matrix(cache->normed2, rows, shape->dim, on->dtype);
+    const struct op_matrix pre = layer_matrix(cache->pre, rows, shape->hidden, on->dtype);
+    const struct op_matrix activated =
+        layer_matrix(cache->activated, rows, shape->hidden, on->dtype);
+    const struct op_matrix wide = layer_matrix(scratch->wide, rows, shape->hidden, on->dtype);
+    const struct op_matrix narrow = layer_matrix(scratch->narrow, rows, shape->dim, on->dtype);
     struct op_matrix d;
-    LS_TRY(as_products(on, scratch, &d, dy));
-    LS_TRY(layer_linear_bwd_weight(on, &block->fc2, d, v->activated));
+    LS_TRY(as_products(on, scratch, &d, dmid));
+    LS_TRY(layer_linear_bwd_weight(on, &block->fc2, d, activated));
     LS_TRY(layer_gradient_final(report, block->fc2.offset));
-    LS_TRY(ops->linear_bwd_data(on->device, v->wide, d, block->fc2.w, false));
-    LS_TRY(ops->gelu_bwd(on->device, v->wide, v->wide, v->pre));
-    LS_TRY(layer_linear_bwd_weight(on, &block->fc1, v->wide, v->normed2));
+    LS_TRY(ops->linear_bwd_data(on->device, wide, d, block->fc2.w, false));
+    LS_TRY(ops->gelu_bwd(on->device, wide, wide, pre));
+    LS_TRY(layer_linear_bwd_weight(on, &block->fc1, wide, normed));
     LS_TRY(layer_gradient_final(report, block->fc1.offset));
-    LS_TRY(ops->linear_bwd_data(on->device, v->narrow_queries, v->wide, block->fc1.w, false));
-    LS_TRY(ops->layernorm_bwd(on->device, dy, block->norm2.dgain_dev, block->norm2.dbias_dev,
-                              v->narrow_queries, mid, cache->mean2, cache->rstd2,
-                              block->norm2.gain_dev, true));
+    LS_TRY(ops->linear_bwd_data(on->device, narrow, wide, block->fc1.w, false));
+    LS_TRY(ops->layernorm_bwd(on->device, dmid, block->norm2.dgain_dev, block->norm2.dbias_dev,
+                              narrow, mid, cache->mean2, cache->rstd2, block->norm2.gain_dev,
+                              true));
     LS_TRY(layer_gradient_final(report, block->norm2.offset));
 done:
     return st;
@@ -243,9 +267,9 @@ static ls_status project_bwd(const struct layer_device *on, const struct block_s
     const struct op_matrix dkeys = selects ? v->kv : v->qkv;
     const int64_t key_column = selects ? 0 : dim;
     LS_TRY(ops->split_heads_bwd(on->device, dqueries, 0, scratch->dq, shape->heads,
-                                shape->head_width, &shape->rotary, rows->queries->positions_dev));
+                                shape->head_width, rotary_of(shape), rows->queries->positions_dev));
     LS_TRY(ops->split_heads_bwd(on->device, dkeys, key_column, scratch->dk, shape->heads,
-                                shape->head_width, &shape->rotary, rows->keys->positions_dev));
+                                shape->head_width, rotary_of(shape), rows->keys->positions_dev));
     LS_TRY(ops->split_heads_bwd(on->device, dkeys, key_column + dim, scratch->dv, shape->heads,
                                 shape->head_width, NULL, rows->keys->positions_dev));
     if (!selects) {
@@ -283,7 +307,7 @@ ls_status block_bwd(const struct layer_device *on, const struct block_shape *sha
     const bool selects = rows->query_index_dev != NULL;
     struct op_matrix d;
 
-    LS_TRY(mlp_bwd(on, block, cache, scratch, &v, dmid, report));
+    LS_TRY(block_mlp_bwd(on, shape, block, cache, scratch, query_rows, dy, report));
     LS_TRY(as_products(on, scratch, &d, dmid));
     LS_TRY(layer_linear_bwd_weight(on, &block->proj, d, v.attended));
     LS_TRY(layer_gradient_final(report, block->proj.offset));

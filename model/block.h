@@ -20,7 +20,7 @@ struct block_shape {
     int64_t dim, hidden;
     int heads, head_width;
     double eps;
-    struct op_rotary rotary;
+    struct op_rotary rotary; /* axis_width 0: nothing is turned, and positions are not read */
 };
 
 struct block {
@@ -79,5 +79,15 @@ ls_status block_bwd(const struct layer_device *on, const struct block_shape *sha
                     const struct block *block, const struct block_cache *cache,
                     const struct block_scratch *scratch, const struct block_rows *rows, float *dx,
                     float *dy, const float *x, struct layer_report *report) LS_MUST_CHECK;
+
+/* The second half alone: y = m + fc2(gelu(fc1(norm2(m)))) and its backward, in which dy becomes the
+ * gradient by m (cache->mid holds m).  Both [rows, dim] float32.  Local; queued. */
+ls_status block_mlp_fwd(const struct layer_device *on, const struct block_shape *shape,
+                        const struct block *block, const struct block_cache *cache, int64_t rows,
+                        float *y, const float *m) LS_MUST_CHECK;
+ls_status block_mlp_bwd(const struct layer_device *on, const struct block_shape *shape,
+                        const struct block *block, const struct block_cache *cache,
+                        const struct block_scratch *scratch, int64_t rows, float *dy,
+                        struct layer_report *report) LS_MUST_CHECK;
 
 #endif

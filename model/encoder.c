@@ -6,6 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Of the pixels of the clips that the public encoder was normalised with (ImageNet). */
+static const float pixel_mean[3] = {0.485F, 0.456F, 0.406F};
+static const float pixel_std[3] = {0.229F, 0.224F, 0.225F};
+
+void encoder_normalisation(struct op_clips *clips)
+{
+    for (int c = 0; c < 3; c++) {
+        clips->mean[c] = pixel_mean[c];
+        clips->inverse_std[c] = 1.0F / pixel_std[c];
+    }
+}
+
 ls_status encoder_open(struct encoder *out, const struct layer_space *space,
                        const struct block_shape *shape)
 {

@@ -40,6 +40,9 @@ struct encoder_context_memory {
     float *mean, *rstd;
 };
 
+/* Set the mean and deviation of pixels that encoders expect.  Local. */
+void encoder_normalisation(struct op_clips *clips);
+
 /* Bind to the encoder's part of a flat space.  Local.  Errors: LS_NOMEM. */
 ls_status encoder_open(struct encoder *out, const struct layer_space *space,
                        const struct block_shape *shape) LS_MUST_CHECK;

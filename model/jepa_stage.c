@@ -7,10 +7,6 @@
 #include "core/flops.h"
 #include "model/jepa_parts.h"
 
-/* Of the pixels of the clips that the public encoder was normalised with (ImageNet). */
-static const float pixel_mean[3] = {0.485F, 0.456F, 0.406F};
-static const float pixel_std[3] = {0.229F, 0.224F, 0.225F};
-
 ls_status jepa_slots_open(struct jepa *jepa)
 {
     ls_status st = LS_OK;
@@ -72,10 +68,7 @@ static ls_status fill_clips(struct jepa *jepa, struct jepa_slot *slot,
         .tubelet = o->shape.tubelet,
         .patch = o->shape.patch,
     };
-    for (int c = 0; c < 3; c++) {
-        slot->clips.mean[c] = pixel_mean[c];
-        slot->clips.inverse_std[c] = 1.0F / pixel_std[c];
-    }
+    encoder_normalisation(&slot->clips);
     if (slot->pixels_dev == NULL)
         return LS_OK;
     slot->clips.pixels_dev = slot->pixels_dev;

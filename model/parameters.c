@@ -27,6 +27,16 @@ static void draw_normal(float *to, int64_t count, double std, uint64_t seed, con
     }
 }
 
+static void draw_uniform(float *to, int64_t count, double bound, uint64_t seed, const char *of)
+{
+    const struct hash128 hash = hash_buffer(of, strlen(of));
+    struct random_stream stream;
+    random_open(&stream, seed, RANDOM_PARAMETER, hash.low & ((1ULL << 40) - 1),
+                (uint32_t)(hash.low >> 40), 0);
+    for (int64_t i = 0; i < count; i++)
+        to[i] = (float)random_uniform(&stream, -bound, bound);
+}
+
 void parameters_initialize(const struct parameters *parameters, float *weights, uint64_t seed)
 {
     const double std = parameters->shape.init_std;
@@ -48,6 +58,9 @@ void parameters_initialize(const struct parameters *parameters, float *weights, 
         case PARAMETER_GAIN:
             for (int64_t k = 0; k < q->count; k++)
                 to[k] = 1.0F;
+            break;
+        case PARAMETER_UNIFORM:
+            draw_uniform(to, q->count, 1.0 / sqrt((double)q->inputs), seed, q->name);
             break;
         case PARAMETER_BIAS:
             break;

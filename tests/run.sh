@@ -148,7 +148,7 @@ build_emulated() {
     [ -z "$emulated_built" ] || return
     emulated_built=no
     [ -e "${CUDA_HOME:-/usr/local/cuda}/include/cublasLt.h" ] || return
-    local tests=(tests/emulated/test_*.cu tests/unit/test_op_*.c tests/unit/test_comm_device.c)
+    local tests=(tests/emulated/test_*.cu tests/unit/test_op_*.c tests/unit/test_comm_device.c tests/unit/test_probe.c)
     tests=("${tests[@]##*/}")
     tests=("${tests[@]%.*}")
     build emulated programs "${tests[@]/#/$BUILD/emulated/tests/}"
@@ -203,7 +203,7 @@ for part in $parts; do
         ;;
     emulated | emulated-reverse)
         build_emulated
-        mapfile -t found < <(names tests/emulated/test_*.cu tests/unit/test_op_*.c tests/unit/test_comm_device.c)
+        mapfile -t found < <(names tests/emulated/test_*.cu tests/unit/test_op_*.c tests/unit/test_comm_device.c tests/unit/test_probe.c)
         if [ "$emulated_built" = no ]; then
             echo "no CUDA headers: $part is left out (${#found[@]} programs)"
             found=()

@@ -80,6 +80,20 @@ ls_status comm_sum_start(struct comm_group *group, struct comm_request **out, fl
     return count < 0 ? LS_FAIL(LS_USAGE, "a sum of %lld elements", (long long)count) : LS_OK;
 }
 
+ls_status comm_sum_slices_start(struct comm_group *group, struct comm_request **out, float *data,
+                                int64_t count, int64_t slice)
+{
+    (void)slice;
+    return comm_sum_start(group, out, data, count);
+}
+
+ls_status comm_gather_start(struct comm_group *group, struct comm_request **out, void *data,
+                            int64_t bytes, int64_t slice)
+{
+    (void)slice;
+    return comm_sum_start(group, out, data, bytes);
+}
+
 ls_status comm_wait(struct comm_group *group, struct comm_request **request)
 {
     (void)group;

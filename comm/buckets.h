@@ -3,7 +3,10 @@
  *
  * Backward reports finished ranges (comm_buckets_ready, the model's gradient-ready callback); when
  * all of a bucket is there, its sum is queued.  Bucket borders depend only on the parameter count
- * and the bucket size, so that every rank queues the same requests in the same order. */
+ * and the bucket size, so that every rank queues the same requests in the same order.
+ *
+ * Divided buckets (core/division.h) are summed so that each rank gets its own slice of each, and
+ * nothing else: half the bytes. */
 #ifndef LOCKSTEP_COMM_BUCKETS_H
 #define LOCKSTEP_COMM_BUCKETS_H
 
@@ -11,6 +14,7 @@
 
 #include "comm/comm.h"
 #include "comm/device.h"
+#include "core/division.h"
 
 struct comm_buckets;
 
@@ -21,6 +25,10 @@ struct comm_buckets;
 ls_status comm_buckets_open(struct comm_buckets **out, struct comm_group *group,
                             struct comm_device *device, float *gradient, int64_t count,
                             int64_t bucket_bytes) LS_MUST_CHECK;
+/* Divided buckets; with `device`, `gradient` has room for whole buckets (division_padded). */
+ls_status comm_buckets_open_divided(struct comm_buckets **out, struct comm_group *group,
+                                    struct comm_device *device, float *gradient,
+                                    const struct division *division) LS_MUST_CHECK;
 void comm_buckets_close(struct comm_buckets **buckets);
 
 /* How many there are.  Local. */
@@ -35,8 +43,9 @@ void comm_buckets_begin(struct comm_buckets *buckets);
 ls_status comm_buckets_ready(struct comm_buckets *buckets, int64_t offset,
                              int64_t count) LS_MUST_CHECK;
 
-/* Wait for all buckets of the step; afterwards the gradient is the sum over ranks.  Errors:
- * LS_USAGE when a range was never reported; as comm_wait, comm_device_wait. */
+/* Wait for all buckets of the step; afterwards the gradient, or this rank's slices of it, is the
+ * sum over ranks.  Errors: LS_USAGE when a range was never reported; as comm_wait,
+ * comm_device_wait. */
 ls_status comm_buckets_wait(struct comm_buckets *buckets) LS_MUST_CHECK;
 
 #endif

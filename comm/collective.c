@@ -16,15 +16,28 @@ enum { EXPLAIN_GRACE_S = 1 };
 
 const char *comm_kind_name(enum comm_kind kind)
 {
-    static const char *const name[COMM_KINDS] = {
-        [COMM_SUM] = "sum", [COMM_EXCHANGE] = "exchange", [COMM_BROADCAST] = "broadcast"};
+    static const char *const name[COMM_KINDS] = {[COMM_SUM] = "sum",
+                                                 [COMM_SUM_SLICES] = "sum of slices",
+                                                 [COMM_GATHER] = "gather",
+                                                 [COMM_EXCHANGE] = "exchange",
+                                                 [COMM_BROADCAST] = "broadcast"};
     return name[kind];
+}
+
+bool comm_is_bulk(enum comm_kind kind)
+{
+    return kind <= COMM_GATHER;
+}
+
+size_t comm_element_bytes(enum comm_kind kind)
+{
+    return kind == COMM_GATHER ? 1 : sizeof(float);
 }
 
 int64_t comm_request_bytes(const struct comm_request *request)
 {
-    if (request->kind == COMM_SUM)
-        return request->count * (int64_t)sizeof *request->data;
+    if (comm_is_bulk(request->kind))
+        return request->count * (int64_t)comm_element_bytes(request->kind);
     return (int64_t)request->bytes;
 }
 
@@ -50,6 +63,7 @@ static ls_status take_request(struct comm_request **out, struct comm_group *grou
     request->next = NULL;
     request->data = NULL;
     request->count = 0;
+    request->slice = 0;
     request->bytes = 0;
     request->pieces = request->pieces_started = request->pieces_done = 0;
     request->done = false;
@@ -87,8 +101,8 @@ static ls_status broken_status(const struct comm_group *group)
 static ls_status queue_request(struct comm_group *group, struct comm_request *request)
 {
     ls_status st = LS_OK;
-    bool sum = request->kind == COMM_SUM;
-    struct comm_queue *queue = sum ? &group->sums : &group->others;
+    bool bulk = comm_is_bulk(request->kind);
+    struct comm_queue *queue = bulk ? &group->sums : &group->others;
     (void)pthread_mutex_lock(&group->mutex);
     request->sequence = queue->sequence++;
     flight_collective(comm_kind_name(request->kind), request->sequence,
@@ -103,7 +117,7 @@ static ls_status queue_request(struct comm_group *group, struct comm_request *re
         else
             queue->last->next = request;
         queue->last = request;
-        if (sum && group->sums_unfinished++ == 0)
+        if (bulk && group->sums_unfinished++ == 0)
             group->busy_since_s = clock_now_s();
         (void)pthread_cond_signal(&group->wake);
     }
@@ -153,18 +167,25 @@ static ls_status wait_request(struct comm_group *group, struct comm_request *req
     return st;
 }
 
-ls_status comm_sum_start(struct comm_group *group, struct comm_request **out, float *data,
-                         int64_t count)
+/* `slice` 0: every piece is dealt out anew. */
+static ls_status start_bulk(struct comm_group *group, struct comm_request **out,
+                            enum comm_kind kind, void *data, int64_t count, int64_t slice)
 {
     ls_status st = LS_OK;
     struct comm_request *request = NULL;
-    if (count < 0)
-        return LS_FAIL(LS_USAGE, "a sum of %" PRId64 " elements", count);
+    if (count < 0 || slice < 0 || (kind != COMM_SUM && slice == 0) ||
+        (slice > 0 && (count - 1) / slice >= group->size))
+        return LS_FAIL(LS_USAGE,
+                       "a %s of %" PRId64 " elements in slices of %" PRId64 " of %d ranks",
+                       comm_kind_name(kind), count, slice, group->size);
     LS_TRY(take_request(&request, group));
-    request->kind = COMM_SUM;
+    request->kind = kind;
     request->data = data;
     request->count = count;
-    request->pieces = (count + COMM_PIECE_ELEMENTS - 1) / COMM_PIECE_ELEMENTS;
+    request->slice = slice;
+    int64_t each = comm_piece_elements(request, group->size);
+    int64_t dealt = slice > 0 && slice < count ? slice : count;
+    request->pieces = (dealt + each - 1) / each;
     LS_TRY(queue_request(group, request));
     *out = request;
     request = NULL;
@@ -172,6 +193,24 @@ done:
     if (request != NULL)
         give_back_request(group, request);
     return st;
+}
+
+ls_status comm_sum_start(struct comm_group *group, struct comm_request **out, float *data,
+                         int64_t count)
+{
+    return start_bulk(group, out, COMM_SUM, data, count, 0);
+}
+
+ls_status comm_sum_slices_start(struct comm_group *group, struct comm_request **out, float *data,
+                                int64_t count, int64_t slice)
+{
+    return start_bulk(group, out, COMM_SUM_SLICES, data, count, slice);
+}
+
+ls_status comm_gather_start(struct comm_group *group, struct comm_request **out, void *data,
+                            int64_t bytes, int64_t slice)
+{
+    return start_bulk(group, out, COMM_GATHER, data, bytes, slice);
 }
 
 ls_status comm_wait(struct comm_group *group, struct comm_request **request)

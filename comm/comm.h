@@ -2,8 +2,8 @@
  *
  * One progress thread a process owns every MPI call after comm_open (MPI_THREAD_SERIALIZED): MPI
  * makes no progress by itself while the rank computes.  Callers queue requests and wait with a
- * deadline.  Sums are started in the order in which they were queued, and so are the other
- * collectives among themselves; both orders must be the same on every rank.
+ * deadline.  Sums and gathers (comm_*_start) are started in the order in which they were queued,
+ * and so are the other collectives among themselves; both orders must be the same on every rank.
  *
  * After the first LS_COMM or LS_TIMEOUT the group is broken: every further call returns that
  * failure at once, memory that is being summed must stay, and only comm_abort is left. */
@@ -54,6 +54,20 @@ void comm_set_timeout(struct comm_group *group, double timeout_s);
 ls_status comm_sum_start(struct comm_group *group, struct comm_request **out, float *data,
                          int64_t count) LS_MUST_CHECK;
 
+/* Queue a sum like comm_sum_start of which every rank gets only its slice: rank r's is elements
+ * [r * slice, (r + 1) * slice) of `data`, as far as they lie in [0, count).  The rest of `data`
+ * keeps this rank's contribution.  Half of what comm_sum_start sends.  Collective over group.
+ * Errors: as comm_sum_start. */
+ls_status comm_sum_slices_start(struct comm_group *group, struct comm_request **out, float *data,
+                                int64_t count, int64_t slice) LS_MUST_CHECK;
+
+/* Queue that every rank gets the slices of all: rank r's is bytes [r * slice, (r + 1) * slice) of
+ * `data`, as far as they lie in [0, bytes).  `data` is in host memory; nobody may write to it until
+ * comm_wait, and only this rank's own slice may be read.  Collective over group.  Errors: as
+ * comm_sum_start. */
+ls_status comm_gather_start(struct comm_group *group, struct comm_request **out, void *data,
+                            int64_t bytes, int64_t slice) LS_MUST_CHECK;
+
 /* Wait for a request and give it back (sets *request NULL; NULL is accepted).  Local.  Errors:
  * LS_TIMEOUT naming the collective, its bytes, its number and the ranks that did not come;
  * LS_COMM. */
@@ -80,8 +94,8 @@ ls_status comm_barrier(struct comm_group *group) LS_MUST_CHECK;
  * than LS_EOF.  Blocks.  Collective over group. */
 ls_status comm_agree(struct comm_group *group, ls_status mine) LS_MUST_CHECK;
 
-/* Seconds that requests of comm_sum_start were in flight, and bytes, since the last call.  Local.
- */
+/* Seconds that sums and gathers (comm_*_start) were in flight, and bytes, since the last call.
+ * Local. */
 struct comm_counters {
     double busy_s;
     int64_t bytes;

@@ -43,6 +43,7 @@ struct comm_device_options {
     bool deterministic;   /* ring, simple protocol, no in-switch sums: the same order every time
                            * (docs/operations.md says what it costs) */
     double timeout_s;     /* deadline of the start and of every wait; 0: 600 s */
+    int64_t marks;        /* comm_device_mark takes numbers below it */
 };
 
 /* Whether this build has NCCL.  Local. */
@@ -74,6 +75,25 @@ void comm_device_set_timeout(struct comm_device *device, double timeout_s);
  * LS_COMM, LS_TIMEOUT, LS_DEVICE. */
 ls_status comm_device_sum_start(struct comm_device *device, float *data_dev,
                                 int64_t count) LS_MUST_CHECK;
+
+/* Queue a sum of which every rank gets its own slice only: rank r's is elements [r * slice,
+ * (r + 1) * slice) of data_dev[size * slice]; what the rest holds afterwards is undefined.
+ * Otherwise as comm_device_sum_start. */
+ls_status comm_device_sum_slices_start(struct comm_device *device, float *data_dev,
+                                       int64_t slice) LS_MUST_CHECK;
+
+/* Queue that every rank gets the slices of all: rank r's is bytes [r * slice, (r + 1) * slice) of
+ * data_dev[size * slice].  Otherwise as comm_device_sum_start. */
+ls_status comm_device_gather_start(struct comm_device *device, void *data_dev,
+                                   int64_t slice) LS_MUST_CHECK;
+
+/* Marks in what is queued between cards: mark `number`, of those that the options asked for, is
+ * reached when everything queued so far is done.  comm_device_order puts the compute stream behind
+ * a mark and returns at once; comm_device_reach waits for it as comm_device_wait does.  A mark that
+ * was never set is reached.  Local.  Errors: LS_USAGE; as comm_device_wait. */
+ls_status comm_device_mark(struct comm_device *device, int64_t number) LS_MUST_CHECK;
+ls_status comm_device_order(struct comm_device *device, int64_t number) LS_MUST_CHECK;
+ls_status comm_device_reach(struct comm_device *device, int64_t number) LS_MUST_CHECK;
 
 /* Wait until all sums queued so far are done, and order the compute stream behind them.  Polls
  * NCCL's asynchronous errors; on an error or at the deadline the communicator is aborted and is of

@@ -14,7 +14,15 @@ enum {
     COMM_TEXT_BYTES = 512
 };
 
-enum comm_kind { COMM_SUM, COMM_EXCHANGE, COMM_BROADCAST, COMM_KINDS };
+/* The first three are bulk: they work in the caller's memory, in pieces, in one queue. */
+enum comm_kind {
+    COMM_SUM,
+    COMM_SUM_SLICES,
+    COMM_GATHER,
+    COMM_EXCHANGE,
+    COMM_BROADCAST,
+    COMM_KINDS
+};
 
 /* A queued collective.  The caller fills it; after it is queued only the progress thread writes to
  * it, until `done`. */
@@ -23,8 +31,9 @@ struct comm_request {
     struct comm_request *allocated_before; /* all of a group, for its end */
     enum comm_kind kind;
     int64_t sequence; /* number of this collective in its queue */
-    float *data;      /* a sum's elements */
+    void *data;       /* a bulk request's elements */
     int64_t count;
+    int64_t slice; /* elements that are one rank's; 0: every piece is dealt out anew */
     char *staging; /* other kinds work on a copy: a caller that gave up may leave its memory */
     size_t staging_bytes;
     size_t bytes; /* of a rank's contribution */
@@ -43,7 +52,7 @@ struct comm_slot {
     struct comm_request *request; /* NULL: the slot is free */
     int tag;
     int phase;
-    int64_t offset, count; /* a sum's piece */
+    int64_t offset, count; /* a bulk piece: of the data, or of every rank's slice */
     float *received;       /* a sum's receive buffer */
     MPI_Request *requests; /* [2 * (size - 1)] */
     int *peers;            /* of each request */
@@ -88,6 +97,14 @@ void *comm_progress_run(void *argument);
 /* Elements of `count` that rank `rank` adds up in a piece: [*first, *first + return value).  Local.
  */
 int64_t comm_slice(int64_t *first, int64_t count, int rank, int size);
+
+/* Whether it is one of the bulk kinds; bytes of its elements.  Local. */
+bool comm_is_bulk(enum comm_kind kind);
+size_t comm_element_bytes(enum comm_kind kind);
+
+/* Elements of a piece of a bulk request (internal.h): of its data, or with slices of every rank's
+ * slice.  Local. */
+int64_t comm_piece_elements(const struct comm_request *request, int size);
 
 /* Name of a kind of collective, static. */
 const char *comm_kind_name(enum comm_kind kind);

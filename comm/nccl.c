@@ -21,8 +21,10 @@ struct comm_device {
     comm_share share;
     void *share_context;
     cudaStream_t compute, stream;
-    cudaEvent_t ready; /* of the compute stream: the data is there */
-    cudaEvent_t done;  /* of the communication stream: the sums are there */
+    cudaEvent_t ready;  /* of the compute stream: the data is there */
+    cudaEvent_t done;   /* of the communication stream: the sums are there */
+    cudaEvent_t *marks; /* [mark_count] of the communication stream */
+    int64_t mark_count;
     double timeout_s;
     int64_t sums, bytes; /* queued since the last wait, for messages */
     int64_t sequence;
@@ -146,6 +148,10 @@ ls_status comm_device_open(struct comm_device **out, const struct comm_device_op
     CUDA_TRY(cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
     CUDA_TRY(cudaEventCreateWithFlags(&device->ready, cudaEventDisableTiming));
     CUDA_TRY(cudaEventCreateWithFlags(&device->done, cudaEventDisableTiming));
+    LS_TRY(core_alloc_bytes((void **)&device->marks, (size_t)options->marks, sizeof(cudaEvent_t)));
+    for (; device->mark_count < options->marks; device->mark_count++)
+        CUDA_TRY(
+            cudaEventCreateWithFlags(&device->marks[device->mark_count], cudaEventDisableTiming));
     *out = device;
     device = NULL;
 done:
@@ -217,8 +223,11 @@ void comm_device_close(struct comm_device **pointer)
         (void)cudaEventDestroy(device->ready);
     if (!device->broken && device->done != NULL)
         (void)cudaEventDestroy(device->done);
+    for (int64_t i = 0; i < device->mark_count && !device->broken; i++)
+        (void)cudaEventDestroy(device->marks[i]);
     if (!device->broken && device->stream != NULL)
         (void)cudaStreamDestroy(device->stream);
+    free((void *)device->marks);
     free(device);
     *pointer = NULL;
 }
@@ -233,32 +242,66 @@ static ls_status refuse_broken(void)
     return LS_FAIL(LS_COMM, "NCCL: the communicator was aborted");
 }
 
+/* The next collective comes behind everything that is on the compute stream now. */
+static ls_status enter(struct comm_device *device, const char *kind, int64_t bytes)
+{
+    ls_status st = LS_OK;
+    if (device->broken)
+        return refuse_broken();
+    flight_collective(kind, device->sequence++, bytes);
+    CUDA_TRY(cudaEventRecord(device->ready, device->compute));
+    CUDA_TRY(cudaStreamWaitEvent(device->stream, device->ready, 0));
+    device->sums++;
+    device->bytes += bytes;
+done:
+    return st;
+}
+
 ls_status comm_device_sum_start(struct comm_device *device, float *data_dev, int64_t count)
 {
     ls_status st = LS_OK;
-    int64_t bytes = count * (int64_t)sizeof *data_dev;
-    if (device->broken)
-        return refuse_broken();
-    flight_collective("nccl_sum", device->sequence++, bytes);
-    CUDA_TRY(cudaEventRecord(device->ready, device->compute));
-    CUDA_TRY(cudaStreamWaitEvent(device->stream, device->ready, 0));
+    LS_TRY(enter(device, "nccl_sum", count * (int64_t)sizeof *data_dev));
     NCCL_TRY(ncclAllReduce(data_dev, data_dev, (size_t)count, ncclFloat32, ncclSum,
                            device->communicator, device->stream));
     LS_TRY(settle(device, "queue a sum"));
-    device->sums++;
-    device->bytes += bytes;
 done:
     if (st != LS_OK)
         comm_device_abort(device);
     return st;
 }
 
-/* Whether the sums are done.  LS_TIMEOUT after `deadline` (clock_now_s). */
-static ls_status look(struct comm_device *device, bool *done, double deadline)
+ls_status comm_device_sum_slices_start(struct comm_device *device, float *data_dev, int64_t slice)
+{
+    ls_status st = LS_OK;
+    LS_TRY(enter(device, "nccl_slices", slice * device->size * (int64_t)sizeof *data_dev));
+    NCCL_TRY(ncclReduceScatter(data_dev, data_dev + slice * device->rank, (size_t)slice,
+                               ncclFloat32, ncclSum, device->communicator, device->stream));
+    LS_TRY(settle(device, "queue a sum of slices"));
+done:
+    if (st != LS_OK)
+        comm_device_abort(device);
+    return st;
+}
+
+ls_status comm_device_gather_start(struct comm_device *device, void *data_dev, int64_t slice)
+{
+    ls_status st = LS_OK;
+    LS_TRY(enter(device, "nccl_gather", slice * device->size));
+    NCCL_TRY(ncclAllGather((const char *)data_dev + slice * device->rank, data_dev, (size_t)slice,
+                           ncclInt8, device->communicator, device->stream));
+    LS_TRY(settle(device, "queue a gather"));
+done:
+    if (st != LS_OK)
+        comm_device_abort(device);
+    return st;
+}
+
+/* Whether `event` happened.  LS_TIMEOUT after `deadline` (clock_now_s). */
+static ls_status look(struct comm_device *device, cudaEvent_t event, bool *done, double deadline)
 {
     ls_status st = LS_OK;
     bool busy = false;
-    cudaError_t state = cudaEventQuery(device->done);
+    cudaError_t state = cudaEventQuery(event);
     *done = state == cudaSuccess;
     if (state != cudaSuccess && state != cudaErrorNotReady)
         return LS_FAIL(LS_DEVICE, "CUDA: while gradients are summed: %s",
@@ -273,24 +316,71 @@ done:
     return st;
 }
 
-ls_status comm_device_wait(struct comm_device *device)
+static ls_status wait_for(struct comm_device *device, cudaEvent_t event)
 {
     ls_status st = LS_OK;
     bool finished = false;
-    if (device->broken)
-        return refuse_broken();
     double deadline = clock_now_s() + device->timeout_s;
     flight_waits(true);
-    CUDA_TRY(cudaEventRecord(device->done, device->stream));
-    CUDA_TRY(cudaStreamWaitEvent(device->compute, device->done, 0));
-    LS_TRY(look(device, &finished, deadline));
+    LS_TRY(look(device, event, &finished, deadline));
     while (!finished) {
         clock_sleep_s(1e-6 * POLL_US);
-        LS_TRY(look(device, &finished, deadline));
+        LS_TRY(look(device, event, &finished, deadline));
     }
+    flight_waits(false); /* after a failure the record says what it waits for */
+done:
+    return st;
+}
+
+static ls_status check_mark(const struct comm_device *device, int64_t number)
+{
+    if (device->broken)
+        return refuse_broken();
+    if (number < 0 || number >= device->mark_count)
+        return LS_FAIL(LS_USAGE, "mark %lld of %lld between cards", (long long)number,
+                       (long long)device->mark_count);
+    return LS_OK;
+}
+
+ls_status comm_device_mark(struct comm_device *device, int64_t number)
+{
+    ls_status st = LS_OK;
+    LS_TRY(check_mark(device, number));
+    CUDA_TRY(cudaEventRecord(device->marks[number], device->stream));
+done:
+    return st;
+}
+
+ls_status comm_device_order(struct comm_device *device, int64_t number)
+{
+    ls_status st = LS_OK;
+    LS_TRY(check_mark(device, number));
+    CUDA_TRY(cudaStreamWaitEvent(device->compute, device->marks[number], 0));
+done:
+    return st;
+}
+
+ls_status comm_device_reach(struct comm_device *device, int64_t number)
+{
+    ls_status st = LS_OK;
+    LS_TRY(check_mark(device, number));
+    LS_TRY(wait_for(device, device->marks[number]));
+done:
+    if (st != LS_OK && st != LS_USAGE)
+        comm_device_abort(device);
+    return st;
+}
+
+ls_status comm_device_wait(struct comm_device *device)
+{
+    ls_status st = LS_OK;
+    if (device->broken)
+        return refuse_broken();
+    CUDA_TRY(cudaEventRecord(device->done, device->stream));
+    CUDA_TRY(cudaStreamWaitEvent(device->compute, device->done, 0));
+    LS_TRY(wait_for(device, device->done));
     device->sums = 0;
     device->bytes = 0;
-    flight_waits(false); /* after a failure the record says what it waits for */
 done:
     if (st != LS_OK)
         comm_device_abort(device);

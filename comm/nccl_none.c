@@ -42,6 +42,41 @@ ls_status comm_device_sum_start(struct comm_device *device, float *data_dev, int
     return LS_FAIL(LS_DEVICE, "a sum of %lld elements without NCCL", (long long)count);
 }
 
+ls_status comm_device_sum_slices_start(struct comm_device *device, float *data_dev, int64_t slice)
+{
+    return comm_device_sum_start(device, data_dev, slice);
+}
+
+ls_status comm_device_gather_start(struct comm_device *device, void *data_dev, int64_t slice)
+{
+    (void)device;
+    (void)data_dev;
+    return LS_FAIL(LS_DEVICE, "a gather of %lld bytes without NCCL", (long long)slice);
+}
+
+static ls_status no_mark(int64_t number)
+{
+    return LS_FAIL(LS_DEVICE, "mark %lld without NCCL", (long long)number);
+}
+
+ls_status comm_device_mark(struct comm_device *device, int64_t number)
+{
+    (void)device;
+    return no_mark(number);
+}
+
+ls_status comm_device_order(struct comm_device *device, int64_t number)
+{
+    (void)device;
+    return no_mark(number);
+}
+
+ls_status comm_device_reach(struct comm_device *device, int64_t number)
+{
+    (void)device;
+    return no_mark(number);
+}
+
 ls_status comm_device_wait(struct comm_device *device)
 {
     (void)device;

@@ -63,6 +63,30 @@ static ls_status send(struct comm_group *group, struct comm_slot *slot, const vo
                           "send");
 }
 
+int64_t comm_piece_elements(const struct comm_request *request, int size)
+{
+    int64_t all =
+        COMM_PIECE_ELEMENTS * (int64_t)(sizeof(float) / comm_element_bytes(request->kind));
+    int64_t each = all / size / 16 * 16;
+    return request->slice == 0 ? all : each > 16 ? each : 16;
+}
+
+/* Rank `rank`'s part of a piece, elements [*first, *first + return value) of the request's data. */
+static int64_t part_of(const struct comm_group *group, const struct comm_slot *slot, int rank,
+                       int64_t *first)
+{
+    const struct comm_request *request = slot->request;
+    if (request->slice == 0) {
+        int64_t count = comm_slice(first, slot->count, rank, group->size);
+        *first += slot->offset;
+        return count;
+    }
+    int64_t begin = request->slice * rank + slot->offset;
+    int64_t end = begin + slot->count;
+    *first = begin < request->count ? begin : request->count;
+    return (end < request->count ? end : request->count) - *first;
+}
+
 /* Where the slice of this rank comes in from the `index`-th other rank. */
 static float *received_slice(const struct comm_slot *slot, int64_t width, int index)
 {
@@ -73,37 +97,38 @@ static float *received_slice(const struct comm_slot *slot, int64_t width, int in
 static ls_status scatter_piece(struct comm_group *group, struct comm_slot *slot)
 {
     ls_status st = LS_OK;
-    float *piece = slot->request->data + slot->offset;
+    const float *data = slot->request->data;
     int64_t first = 0;
-    int64_t mine = comm_slice(&first, slot->count, group->rank, group->size);
+    int64_t mine = part_of(group, slot, group->rank, &first);
     int index = 0;
     for (int r = 0; r < group->size; r++)
         if (r != group->rank)
             LS_TRY(receive(group, slot, received_slice(slot, mine, index++),
-                           (size_t)mine * sizeof *piece, r));
+                           (size_t)mine * sizeof *data, r));
     for (int step = 1; step < group->size; step++) {
         int owner = (group->rank + step) % group->size; /* not all to one rank at a time */
-        int64_t theirs = comm_slice(&first, slot->count, owner, group->size);
-        LS_TRY(send(group, slot, piece + first, (size_t)theirs * sizeof *piece, owner));
+        int64_t theirs = part_of(group, slot, owner, &first);
+        LS_TRY(send(group, slot, data + first, (size_t)theirs * sizeof *data, owner));
     }
 done:
     return st;
 }
 
-/* Phase 1: my sums to all, everybody's into their slices. */
+/* Phase 1 of a sum, and all of a gather: my part to all, everybody's into their parts. */
 static ls_status gather_piece(struct comm_group *group, struct comm_slot *slot)
 {
     ls_status st = LS_OK;
-    float *piece = slot->request->data + slot->offset;
+    char *data = slot->request->data;
+    const int64_t each = (int64_t)comm_element_bytes(slot->request->kind);
     int64_t first = 0;
     for (int r = 0; r < group->size; r++)
         if (r != group->rank) {
-            int64_t theirs = comm_slice(&first, slot->count, r, group->size);
-            LS_TRY(receive(group, slot, piece + first, (size_t)theirs * sizeof *piece, r));
+            int64_t theirs = part_of(group, slot, r, &first);
+            LS_TRY(receive(group, slot, data + first * each, (size_t)(theirs * each), r));
         }
-    int64_t mine = comm_slice(&first, slot->count, group->rank, group->size);
+    int64_t mine = part_of(group, slot, group->rank, &first);
     for (int step = 1; step < group->size; step++)
-        LS_TRY(send(group, slot, piece + first, (size_t)mine * sizeof *piece,
+        LS_TRY(send(group, slot, data + first * each, (size_t)(mine * each),
                     (group->rank + step) % group->size));
 done:
     return st;
@@ -114,8 +139,8 @@ done:
 static void add_slice(const struct comm_group *group, struct comm_slot *slot)
 {
     int64_t first = 0;
-    int64_t mine = comm_slice(&first, slot->count, group->rank, group->size);
-    float *own = slot->request->data + slot->offset + first;
+    int64_t mine = part_of(group, slot, group->rank, &first);
+    float *own = (float *)slot->request->data + first;
     for (int64_t begin = 0; begin < mine; begin += BLOCK) {
         float sum[BLOCK];
         int64_t count = mine - begin < BLOCK ? mine - begin : BLOCK;
@@ -152,19 +177,20 @@ done:
 }
 
 /* Take the next piece of the queue's first request into a free slot.  The mutex is held. */
-static void take_piece(struct comm_queue *queue, struct comm_slot *slot, int64_t *pieces)
+static void take_piece(struct comm_queue *queue, struct comm_slot *slot, int64_t *pieces, int size)
 {
     struct comm_request *request = queue->first;
-    bool sum = request->kind == COMM_SUM;
+    bool bulk = comm_is_bulk(request->kind);
     int64_t number = (*pieces)++ % TAGS;
+    int64_t most = comm_piece_elements(request, size);
     slot->request = request;
-    slot->tag = sum ? (int)(2 * number) : (int)(OTHER_TAG + number);
+    slot->tag = bulk ? (int)(2 * number) : (int)(OTHER_TAG + number);
     slot->phase = 0;
     slot->receives = slot->total = 0;
-    slot->offset = request->pieces_started * COMM_PIECE_ELEMENTS;
-    slot->count = request->count - slot->offset;
-    if (slot->count > COMM_PIECE_ELEMENTS)
-        slot->count = COMM_PIECE_ELEMENTS;
+    slot->offset = request->pieces_started * most;
+    slot->count = (request->slice > 0 ? request->slice : request->count) - slot->offset;
+    if (slot->count > most)
+        slot->count = most;
     request->pieces_started++;
     if (request->pieces_started == request->pieces) {
         queue->first = request->next;
@@ -183,7 +209,7 @@ static void finish_piece(struct comm_group *group, struct comm_slot *slot)
         return;
     (void)pthread_mutex_lock(&group->mutex);
     request->done = true;
-    if (request->kind == COMM_SUM) {
+    if (comm_is_bulk(request->kind)) {
         group->busy_bytes += comm_request_bytes(request);
         group->sums_unfinished--;
         if (group->sums_unfinished == 0)
@@ -205,8 +231,10 @@ static ls_status advance_slot(struct comm_group *group, struct comm_slot *slot, 
     if (!all_there)
         return LS_OK;
     *moved = true;
-    if (slot->request->kind == COMM_SUM && slot->phase == 0) {
+    bool summed = slot->request->kind == COMM_SUM || slot->request->kind == COMM_SUM_SLICES;
+    if (summed && slot->phase == 0)
         add_slice(group, slot);
+    if (slot->request->kind == COMM_SUM && slot->phase == 0) {
         slot->phase = 1;
         slot->tag++;
         slot->receives = slot->total = 0;
@@ -216,6 +244,19 @@ static ls_status advance_slot(struct comm_group *group, struct comm_slot *slot, 
     }
 done:
     return st;
+}
+
+static ls_status start_piece(struct comm_group *group, struct comm_slot *slot)
+{
+    switch (slot->request->kind) {
+    case COMM_SUM:
+    case COMM_SUM_SLICES:
+        return scatter_piece(group, slot);
+    case COMM_GATHER:
+        return gather_piece(group, slot);
+    default:
+        return start_other(group, slot);
+    }
 }
 
 /* Start what there is a free slot for. */
@@ -230,12 +271,12 @@ static ls_status start_pieces(struct comm_group *group, bool *moved)
         struct comm_queue *queue = sums ? &group->sums : &group->others;
         (void)pthread_mutex_lock(&group->mutex);
         if (queue->first != NULL)
-            take_piece(queue, slot, sums ? &group->sum_pieces : &group->other_pieces);
+            take_piece(queue, slot, sums ? &group->sum_pieces : &group->other_pieces, group->size);
         (void)pthread_mutex_unlock(&group->mutex);
         if (slot->request == NULL)
             continue;
         *moved = true;
-        LS_TRY(sums ? scatter_piece(group, slot) : start_other(group, slot));
+        LS_TRY(start_piece(group, slot));
     }
 done:
     return st;

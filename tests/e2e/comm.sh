@@ -7,7 +7,7 @@
 check=$BUILD/tools/comm_check
 need_program "$check"
 
-for mode in sums buckets agree; do
+for mode in sums buckets slices agree; do
     for n in 1 2 3 4; do
         ranks "$n" 60 "$check" "$mode" >"$WORK/log" 2>&1 ||
             fail "$mode with $n ranks: $(grep -m1 level=error "$WORK/log" || tail -1 "$WORK/log")"

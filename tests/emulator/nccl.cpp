@@ -25,7 +25,7 @@
 namespace
 {
 
-enum kind { kind_join, kind_sum, kind_farewell };
+enum kind { kind_join, kind_sum, kind_slices, kind_gather, kind_farewell };
 
 struct header {
     uint64_t number, count;
@@ -110,6 +110,8 @@ const char *name_of(const header &head)
 {
     return head.kind == kind_join       ? "join"
            : head.kind == kind_farewell ? "farewell"
+           : head.kind == kind_gather   ? "gather"
+           : head.kind == kind_slices   ? "sum of slices"
            : head.operation == ncclSum  ? "sum"
                                         : "other reduction";
 }
@@ -118,7 +120,8 @@ char last_error[256] = "";
 
 bool matches(ncclComm *comm, const header &mine, const header &theirs, int rank)
 {
-    if (std::memcmp(&mine, &theirs, sizeof mine) == 0)
+    if (mine.number == theirs.number && mine.count == theirs.count && mine.kind == theirs.kind &&
+        mine.operation == theirs.operation && mine.type == theirs.type)
         return true;
     std::snprintf(
         last_error, sizeof last_error,
@@ -130,20 +133,27 @@ bool matches(ncclComm *comm, const header &mine, const header &theirs, int rank)
     return false;
 }
 
-/* Every rank is there, or the communicator is of no more use. */
-void sum(ncclComm *comm, const header &mine, float *to)
+/* The contribution of rank `r`; false when the communicator is of no more use. */
+bool take(ncclComm *comm, const header &mine, int r, void *part, size_t bytes)
+{
+    header theirs{};
+    if (!fetch(comm, mine.number, r, &theirs, part, bytes)) {
+        comm->error = ncclRemoteError;
+        return false;
+    }
+    return matches(comm, mine, theirs, r);
+}
+
+/* Sums in rank order, of which `to` gets elements [first, first + kept).  Every rank is there, or
+ * the communicator is of no more use. */
+void sum(ncclComm *comm, const header &mine, float *to, size_t first, size_t kept)
 {
     if (comm->error != ncclSuccess)
         return;
     std::vector<float> total(mine.count, 0.0F);
     std::vector<float> part(mine.count);
     for (int r = 0; r < comm->size; r++) {
-        header theirs{};
-        if (!fetch(comm, mine.number, r, &theirs, part.data(), mine.count * sizeof(float))) {
-            comm->error = ncclRemoteError;
-            return;
-        }
-        if (!matches(comm, mine, theirs, r))
+        if (!take(comm, mine, r, part.data(), mine.count * sizeof(float)))
             return;
         for (size_t i = 0; i < mine.count; i++)
             total[i] = r == 0 ? part[i] : total[i] + part[i];
@@ -152,9 +162,45 @@ void sum(ncclComm *comm, const header &mine, float *to)
         comm->error = ncclInvalidArgument;
         return;
     }
-    std::memcpy(to, total.data(), mine.count * sizeof(float));
+    std::memcpy(to, total.data() + first, kept * sizeof(float));
     if (mine.number > 1)
         forget(comm, mine.number - 2);
+}
+
+void gather(ncclComm *comm, const header &mine, char *to)
+{
+    for (int r = 0; r < comm->size && comm->error == ncclSuccess; r++)
+        if (!take(comm, mine, r, to + mine.count * static_cast<size_t>(r), mine.count))
+            return;
+    if (comm->error == ncclSuccess && mine.number > 1)
+        forget(comm, mine.number - 2);
+}
+
+/* Queue this rank's contribution, and `finish` for when all are there.  False: the fault is that it
+ * never enters. */
+template <typename Finish>
+bool enter(ncclComm_t comm, header mine, const void *from, size_t element, cudaStream_t stream,
+           Finish finish)
+{
+    static const fault wanted = wanted_fault();
+    mine.number = comm->number;
+    if (wanted.rank == comm->rank && wanted.number == mine.number) {
+        if (std::strcmp(wanted.what, "skip") == 0)
+            return false;
+        if (std::strcmp(wanted.what, "operation") == 0)
+            mine.operation = ncclMax;
+        else
+            mine.count--;
+    }
+    comm->number++;
+    emulator_enqueue(stream, [=]() {
+        if (comm->error == ncclSuccess)
+            publish(comm, mine, from, mine.count * element);
+    });
+    emulator_enqueue_when(
+        stream, [=]() { return comm->error != ncclSuccess || all_came(comm, mine.number); },
+        [=]() { finish(mine); });
+    return true;
 }
 
 } // namespace
@@ -196,29 +242,43 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *out)
 ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataType_t type,
                            ncclRedOp_t operation, ncclComm_t comm, cudaStream_t stream)
 {
-    static const fault wanted = wanted_fault();
     header mine{};
-    mine.number = comm->number;
     mine.count = count;
     mine.kind = kind_sum;
     mine.operation = operation;
     mine.type = type;
-    if (wanted.rank == comm->rank && wanted.number == mine.number) {
-        if (std::strcmp(wanted.what, "skip") == 0)
-            return ncclInProgress;
-        if (std::strcmp(wanted.what, "operation") == 0)
-            mine.operation = ncclMax;
-        else
-            mine.count--;
-    }
-    comm->number++;
-    emulator_enqueue(stream, [=]() {
-        if (comm->error == ncclSuccess)
-            publish(comm, mine, from, mine.count * sizeof(float));
+    enter(comm, mine, from, sizeof(float), stream, [=](const header &entered) {
+        sum(comm, entered, static_cast<float *>(to), 0, entered.count);
     });
-    emulator_enqueue_when(
-        stream, [=]() { return comm->error != ncclSuccess || all_came(comm, mine.number); },
-        [=]() { sum(comm, mine, static_cast<float *>(to)); });
+    return ncclInProgress;
+}
+
+ncclResult_t ncclReduceScatter(const void *from, void *to, size_t kept, ncclDataType_t type,
+                               ncclRedOp_t operation, ncclComm_t comm, cudaStream_t stream)
+{
+    header mine{};
+    mine.count = kept * static_cast<size_t>(comm->size);
+    mine.kind = kind_slices;
+    mine.operation = operation;
+    mine.type = type;
+    enter(comm, mine, from, sizeof(float), stream, [=](const header &entered) {
+        sum(comm, entered, static_cast<float *>(to), kept * static_cast<size_t>(comm->rank), kept);
+    });
+    return ncclInProgress;
+}
+
+/* Bytes only: what lockstep gathers. */
+ncclResult_t ncclAllGather(const void *from, void *to, size_t count, ncclDataType_t type,
+                           ncclComm_t comm, cudaStream_t stream)
+{
+    if (type != ncclInt8)
+        return ncclInvalidArgument;
+    header mine{};
+    mine.count = count;
+    mine.kind = kind_gather;
+    mine.type = type;
+    enter(comm, mine, from, 1, stream,
+          [=](const header &entered) { gather(comm, entered, static_cast<char *>(to)); });
     return ncclInProgress;
 }
 

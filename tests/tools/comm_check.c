@@ -1,7 +1,7 @@
 /* Checks of comm/ that need several ranks; tests/e2e/comm.sh runs it under
  * mpirun.
  *
- *     comm_check sums|buckets|agree          every rank exits 0, or prints what is wrong and exits 1
+ *     comm_check sums|buckets|slices|agree          every rank exits 0, or prints what is wrong and exits 1
  *     comm_check timeout|deaf|killed|abort   rank 1 misbehaves; the others must leave by themselves
  */
 #include <math.h>
@@ -12,6 +12,7 @@
 
 #include "comm/buckets.h"
 #include "comm/comm.h"
+#include "comm/gathers.h"
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/hash.h"
@@ -194,6 +195,67 @@ done:
     return st;
 }
 
+/* Slices of a divided space: summed as the whole would be, then given to all.  Nobody else's slice
+ * is touched by the sum. */
+static ls_status check_division(struct comm_group *group, int64_t count, int64_t bucket)
+{
+    ls_status st = LS_OK;
+    int rank = comm_rank(group);
+    struct comm_buckets *buckets = NULL;
+    struct comm_gathers *gathers = NULL;
+    float *data = NULL;
+    struct hash128 first;
+    const struct division division = division_make(count, bucket, comm_size(group));
+    LS_TRY(core_alloc(&data, count + 1));
+    LS_TRY(comm_buckets_open_divided(&buckets, group, NULL, data, &division));
+    LS_TRY(comm_gathers_open(&gathers, &(struct comm_gathers_options){.group = group,
+                                                                      .data = data,
+                                                                      .total = count,
+                                                                      .element_bytes = sizeof *data,
+                                                                      .division = division}));
+    for (int repeat = 0; repeat < 2; repeat++) {
+        fill(data, count, rank);
+        data[count] = 12345.0F;
+        comm_buckets_begin(buckets);
+        LS_TRY(comm_buckets_ready(buckets, count / 3, count - count / 3));
+        clock_sleep_s(1e-3 * ((rank * 7 + repeat * 3) % 5));
+        LS_TRY(comm_buckets_ready(buckets, 0, count / 3));
+        LS_TRY(comm_buckets_wait(buckets));
+        for (int64_t i = 0; i < count; i += 61)
+            if (i / division.slice % division.ranks != rank && data[i] != contribution(rank, i)) {
+                st = LS_FAIL(LS_FAILED, "element %lld of another rank was touched", (long long)i);
+                goto done;
+            }
+        for (int64_t b = 0; b < comm_gathers_count(gathers); b++)
+            LS_TRY(comm_gathers_start(gathers, b));
+        LS_TRY(comm_gathers_reach(gathers, 0));
+        LS_TRY(comm_gathers_reach(gathers, comm_gathers_count(gathers))); /* there is none */
+        LS_TRY(comm_gathers_wait(gathers));
+        LS_TRY(compare_with_serial(group, data, count));
+        LS_TRY(compare_bits(group, data, count, repeat, &first));
+        if (data[count] != 12345.0F) {
+            st = LS_FAIL(LS_FAILED, "slices of %lld wrote past their end", (long long)count);
+            goto done;
+        }
+    }
+done:
+    comm_gathers_close(&gathers);
+    comm_buckets_close(&buckets);
+    free(data);
+    return st;
+}
+
+static ls_status check_slices(struct comm_group *group)
+{
+    static const int64_t counts[] = {1, 16384, 100003, 300000};
+    ls_status st = LS_OK;
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+        LS_TRY(check_division(group, counts[c], 1));
+    LS_TRY(check_division(group, 3 << 19, 3 << 19)); /* slices of several pieces */
+done:
+    return st;
+}
+
 static ls_status check_agree(struct comm_group *group)
 {
     ls_status st = LS_OK;
@@ -301,6 +363,8 @@ static ls_status run_mode(struct comm_group *group, const char *mode)
         LS_TRY(check_others(group));
     } else if (strcmp(mode, "buckets") == 0) {
         LS_TRY(check_buckets(group));
+    } else if (strcmp(mode, "slices") == 0) {
+        LS_TRY(check_slices(group));
     } else if (strcmp(mode, "agree") == 0) {
         LS_TRY(check_agree(group));
     } else if (strcmp(mode, "timeout") == 0) {

@@ -18,7 +18,7 @@
 #include "core/log.h"
 #include "model/device.h"
 
-enum { RANKS = 2, COUNT = 1000, TIMEOUT_S = 1 };
+enum { RANKS = 2, COUNT = 1000, TIMEOUT_S = 1, MARKS = 2 };
 
 static const bool emulated = sizeof LOCKSTEP_GPU == sizeof "emulated";
 static char folder[] = "/tmp/lockstep-comm-XXXXXX";
@@ -50,6 +50,7 @@ static ls_status join(struct rank *it, bool deterministic)
         .compute_stream = it->device.stream,
         .deterministic = deterministic,
         .timeout_s = TIMEOUT_S,
+        .marks = MARKS,
     };
     LS_TRY(comm_device_open(&it->comm, &options));
     LS_TRY(comm_device_join(it->comm));
@@ -150,6 +151,60 @@ static void two_processes_that_meet_through_a_file_sum_on_their_cards(void **sta
     run_ranks((const rank_body[]){sum_twice, sum_twice});
 }
 
+/* Every rank gets the sums of its slice only; then all get all slices. */
+static ls_status sum_and_gather_slices(struct rank *it)
+{
+    ls_status st = LS_OK;
+    const int64_t slice = COUNT / RANKS;
+    LS_TRY(join(it, true));
+    const struct op_table *ops = it->device.table;
+    LS_TRY(comm_device_reach(it->comm, 1)); /* never set */
+    LS_TRY(comm_device_sum_slices_start(it->comm, it->data_dev, slice));
+    LS_TRY(comm_device_mark(it->comm, 0));
+    LS_TRY(comm_device_order(it->comm, 0));
+    LS_TRY(ops->download(it->device.device, it->host, it->data_dev, sizeof it->host));
+    LS_TRY(comm_device_reach(it->comm, 0));
+    LS_TRY(ops->synchronize(it->device.device));
+    for (int i = (int)slice * it->rank; i < (int)slice * (it->rank + 1); i++)
+        if (it->host[i] != 3.0F * (float)(i + 1))
+            return LS_FAIL(LS_FAILED, "element %d of the own slice is %g", i, (double)it->host[i]);
+    LS_TRY(comm_device_gather_start(it->comm, it->data_dev, slice * (int64_t)sizeof(float)));
+    LS_TRY(comm_device_mark(it->comm, 1));
+    LS_TRY(comm_device_reach(it->comm, 1));
+    LS_TRY(comm_device_order(it->comm, 1));
+    LS_TRY(ops->download(it->device.device, it->host, it->data_dev, sizeof it->host));
+    LS_TRY(ops->synchronize(it->device.device));
+    for (int i = 0; i < COUNT; i++)
+        if (it->host[i] != 3.0F * (float)(i + 1))
+            return LS_FAIL(LS_FAILED, "element %d of all is %g", i, (double)it->host[i]);
+    LS_TRY(expect(comm_device_mark(it->comm, MARKS), LS_USAGE, "mark 2 of 2"));
+    comm_device_close(&it->comm);
+    ops->release(it->device.device, it->data_dev);
+    model_device_close(&it->device);
+done:
+    return st;
+}
+
+static void slices_are_summed_by_one_rank_and_gathered_by_all(void **state)
+{
+    (void)state;
+    run_ranks((const rank_body[]){sum_and_gather_slices, sum_and_gather_slices});
+}
+
+/* A rank that does not come to a gather is told as in a sum. */
+static ls_status gather_alone(struct rank *it)
+{
+    ls_status st = LS_OK;
+    LS_TRY(join(it, false));
+    LS_TRY(comm_device_gather_start(it->comm, it->data_dev, 500));
+    LS_TRY(comm_device_mark(it->comm, 0));
+    LS_TRY(expect(comm_device_reach(it->comm, 0), LS_TIMEOUT, "1 sums of 1000 bytes"));
+    LS_TRY(expect(comm_device_mark(it->comm, 0), LS_COMM, "was aborted"));
+    comm_device_close(&it->comm);
+done:
+    return st;
+}
+
 static ls_status sum_elements(struct rank *it, int64_t count, ls_status wanted, const char *words)
 {
     ls_status st = LS_OK;
@@ -214,6 +269,12 @@ static void a_peer_that_does_not_come_ends_the_wait_at_its_deadline(void **state
 {
     (void)state;
     run_ranks((const rank_body[]){wait_for_nobody, join_only});
+}
+
+static void a_gather_without_a_peer_ends_at_its_deadline(void **state)
+{
+    (void)state;
+    run_ranks((const rank_body[]){gather_alone, join_only});
 }
 
 static ls_status join_alone(struct rank *it)
@@ -284,9 +345,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_processes_that_meet_through_a_file_sum_on_their_cards),
+        cmocka_unit_test(slices_are_summed_by_one_rank_and_gathered_by_all),
         cmocka_unit_test(sums_of_different_lengths_are_caught),
         cmocka_unit_test(a_rank_that_leaves_early_is_caught),
         cmocka_unit_test(a_peer_that_does_not_come_ends_the_wait_at_its_deadline),
+        cmocka_unit_test(a_gather_without_a_peer_ends_at_its_deadline),
         cmocka_unit_test(joining_ends_at_its_deadline),
         cmocka_unit_test(no_rank_waits_for_an_id_that_cannot_be_made),
         cmocka_unit_test(a_missing_meeting_file_ends_at_its_deadline),

@@ -40,10 +40,13 @@ OPT_release := -O3 -g
 OPT_debug := -O0 -g3
 OPT_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan := -O1 -g -fsanitize=thread
+# scripts/fuzz.sh: clang with libFuzzer.  Its warnings are others than gcc's, which the code is clean of.
+OPT_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -w
+OPENMP := $(if $(filter fuzz,$(VARIANT)),,-fopenmp)
 OPT_emulated := -O2 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CPPFLAGS += -I. -D_GNU_SOURCE -DLOCKSTEP_VARIANT='"$(VARIANT)"' -DLOCKSTEP_GPU='"$(GPU)"'
-CFLAGS_ALL := -std=gnu17 $(OPT_$(VARIANT)) $(WARN) -fopenmp -pthread -ffp-contract=off $(CFLAGS)
-LDFLAGS_ALL := $(OPT_$(VARIANT)) -fopenmp -pthread $(LDFLAGS)
+CFLAGS_ALL := -std=gnu17 $(OPT_$(VARIANT)) $(WARN) $(OPENMP) -pthread -ffp-contract=off $(CFLAGS)
+LDFLAGS_ALL := $(OPT_$(VARIANT)) $(OPENMP) -pthread $(LDFLAGS)
 
 # What each layer may see of foreign libraries.
 cflags_core := $(call pkg,--cflags,yaml-0.1 libcjson libxxhash)
@@ -165,6 +168,14 @@ $(B)/tools/%: $(O)/tests/tools/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 $(B)/benchmarks/%: $(O)/benchmarks/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
 	$(LINK) $(all_libs)
+# Only what packing and loading need is compiled by clang.
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzzers: $(FUZZERS)
+.PHONY: fuzzers
+$(B)/fuzz/%: $(O)/tests/fuzz/%.o $(O)/tests/support/hostile.o $(call LIBRARY,data) $(call LIBRARY,core)
+	@mkdir -p $(@D)
+	$(LINK) -fsanitize=fuzzer $(libs_data) $(libs_core) -lm
+$(addprefix $(B)/fuzz/,fuzz_index fuzz_shard): $(O)/tests/fuzz/fake_locate.o
 # Objects of tests and tools are kept although only chains of rules mention them.
 .PRECIOUS: $(O)/%.o
 

@@ -1,5 +1,5 @@
-/* Opening the index.  HDF5 is asked once where the tables lie; after that all access goes through
- * the map, which needs no lock and is shared by the ranks of a machine. */
+/* Opening the index.  HDF5 is asked once, in a process of its own, where the tables lie; after that
+ * all access goes through the map, which needs no lock and is shared by the ranks of a machine. */
 #include "data/index.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 #include "core/files.h"
 #include "data/footer.h"
-#include "data/h5.h"
+#include "data/h5_locate.h"
 
 #define REMEDY "make it again by `lockstep pack -o DATASET`"
 
@@ -79,29 +79,25 @@ static ls_status check_shards(const struct index_file *index)
 
 static ls_status find_tables(struct index_file *index)
 {
+    enum { SHARDS, VIDEOS, BLOB, TABLES };
+    static const struct h5_wanted wanted[TABLES] = {
+        [SHARDS] = {&record_shard_layout, NULL},
+        [VIDEOS] = {&record_video_layout, NULL},
+        [BLOB] = {NULL, "blob"},
+    };
     ls_status st = LS_OK;
-    hid_t file = -1;
-    struct h5_extent shards;
-    struct h5_extent videos;
-    struct h5_extent blob;
-    const char *path = index->path;
-    uint64_t content = index->map_bytes - FOOTER_BYTES;
-    LS_TRY(h5_open_file(&file, path));
-    LS_TRY(h5_check_format(file, path, INDEX_FORMAT, RECORD_FORMAT_VERSION));
-    LS_TRY(h5_find_table(&shards, file, path, &record_shard_layout, content));
-    LS_TRY(h5_find_table(&videos, file, path, &record_video_layout, content));
-    LS_TRY(h5_find_bytes(&blob, file, path, "blob", content));
-    LS_TRY(h5_close_file(&file, path));
-    LS_TRY(core_alloc(&index->shards, shards.count));
-    table_decode(&record_shard_layout, index->shards, index->map + shards.offset, shards.count);
-    index->shard_count = shards.count;
-    index->video_count = videos.count;
-    index->video_rows = index->map + videos.offset;
-    index->blob = index->map + blob.offset;
-    index->blob_bytes = blob.count;
+    struct h5_extent found[TABLES];
+    LS_TRY(h5_locate(found, wanted, TABLES, index->path, INDEX_FORMAT,
+                     index->map_bytes - FOOTER_BYTES));
+    LS_TRY(core_alloc(&index->shards, found[SHARDS].count));
+    table_decode(&record_shard_layout, index->shards, index->map + found[SHARDS].offset,
+                 found[SHARDS].count);
+    index->shard_count = found[SHARDS].count;
+    index->video_count = found[VIDEOS].count;
+    index->video_rows = index->map + found[VIDEOS].offset;
+    index->blob = index->map + found[BLOB].offset;
+    index->blob_bytes = found[BLOB].count;
 done:
-    if (file >= 0)
-        (void)H5Fclose(file);
     return st;
 }
 

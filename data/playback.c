@@ -130,10 +130,12 @@ static ls_status open_decoder(struct playback *playback)
     const char *name = (const char *)source->blob + video->codec_at;
     AVCodecParameters *parameters = NULL;
     const AVCodecDescriptor *descriptor = avcodec_descriptor_get_by_name(name);
-    const AVCodec *codec = descriptor != NULL ? avcodec_find_decoder(descriptor->id) : NULL;
+    const AVCodec *codec = NULL;
+    if (descriptor != NULL && descriptor->type == AVMEDIA_TYPE_VIDEO)
+        codec = avcodec_find_decoder(descriptor->id);
     avcodec_free_context(&playback->decoder);
     if (codec == NULL) {
-        st = LS_FAIL(LS_DATA, "%s: this FFmpeg has no decoder for '%.40s'", source->path, name);
+        st = LS_FAIL(LS_DATA, "%s: this FFmpeg has no video decoder '%.40s'", source->path, name);
         goto done;
     }
     LS_TRY(make_parameters(&parameters, source, descriptor->id));

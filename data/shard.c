@@ -11,7 +11,7 @@
 
 #include "core/files.h"
 #include "data/footer.h"
-#include "data/h5.h"
+#include "data/h5_locate.h"
 
 static ls_status check_footer(struct shard *shard, int file, int check)
 {
@@ -41,35 +41,34 @@ done:
 
 static ls_status find_tables(struct shard *shard, struct h5_extent *skipped, struct h5_extent *blob)
 {
+    enum { VIDEOS, SKIPPED, PACKETS, FRAMES, BYTES, BLOB, TABLES };
+    static const struct h5_wanted wanted[TABLES] = {
+        [VIDEOS] = {&record_video_layout, NULL},
+        [SKIPPED] = {&record_skipped_layout, NULL},
+        [PACKETS] = {&record_packet_layout, NULL},
+        [FRAMES] = {&record_frame_layout, NULL},
+        [BYTES] = {NULL, "bytes"},
+        [BLOB] = {NULL, "blob"},
+    };
     ls_status st = LS_OK;
-    hid_t file = -1;
-    struct h5_extent found;
+    struct h5_extent found[TABLES];
     struct shard_record *record = &shard->record;
-    uint64_t content = record->file_bytes - FOOTER_BYTES;
-    const char *path = shard->path;
-    LS_TRY(h5_open_file(&file, path));
-    LS_TRY(h5_check_format(file, path, SHARD_FORMAT, RECORD_FORMAT_VERSION));
-    LS_TRY(h5_find_table(&found, file, path, &record_video_layout, content));
-    record->videos = found.count;
-    record->videos_at = found.offset;
-    LS_TRY(h5_find_table(skipped, file, path, &record_skipped_layout, content));
-    record->skipped = skipped->count;
-    LS_TRY(h5_find_table(&found, file, path, &record_packet_layout, content));
-    record->packets = found.count;
-    record->packets_at = found.offset;
-    LS_TRY(h5_find_table(&found, file, path, &record_frame_layout, content));
-    record->frames = found.count;
-    record->frames_at = found.offset;
-    LS_TRY(h5_find_bytes(&found, file, path, "bytes", content));
-    record->bytes = found.count;
-    record->bytes_at = found.offset;
-    LS_TRY(h5_find_bytes(blob, file, path, "blob", content));
-    shard->blob_bytes = blob->count;
-    record->blob_at = blob->offset;
-    LS_TRY(h5_close_file(&file, path));
+    LS_TRY(h5_locate(found, wanted, TABLES, shard->path, SHARD_FORMAT,
+                     record->file_bytes - FOOTER_BYTES));
+    record->videos = found[VIDEOS].count;
+    record->videos_at = found[VIDEOS].offset;
+    record->skipped = found[SKIPPED].count;
+    record->packets = found[PACKETS].count;
+    record->packets_at = found[PACKETS].offset;
+    record->frames = found[FRAMES].count;
+    record->frames_at = found[FRAMES].offset;
+    record->bytes = found[BYTES].count;
+    record->bytes_at = found[BYTES].offset;
+    record->blob_at = found[BLOB].offset;
+    shard->blob_bytes = found[BLOB].count;
+    *skipped = found[SKIPPED];
+    *blob = found[BLOB];
 done:
-    if (file >= 0)
-        (void)H5Fclose(file);
     return st;
 }
 

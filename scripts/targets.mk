@@ -23,6 +23,12 @@ test-emulated: ## all that runs on the emulated card: operators, golden files, t
 test-asan: ## the unit tests under ASan + UBSan only
 	@scripts/setup.sh build test
 	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh asan
+fuzz: ## fuzz the readers of datasets and lists with libFuzzer, FUZZ_SECONDS each (clang)
+	@scripts/setup.sh build fuzz
+	+@$(PARALLEL) -s $(B)/tools/fuzz_seeds
+	+@$(PARALLEL) -s VARIANT=fuzz CC=clang B=$(B) fuzzers
+	@BUILD='$(BUILD)' scripts/fuzz.sh
+.PHONY: fuzz
 test-interop: ## compare with Hugging Face transformers (installs torch into build/interop, 6 GB; not part of test)
 	@scripts/setup.sh build test interop
 	+@$(PARALLEL) -s programs

@@ -1,5 +1,6 @@
 /* Files of a dataset: rows both ways, damage of every byte, and HDF5 files that are not ours. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -298,6 +299,7 @@ static void write_strange(hid_t file, const char *path, const char *other)
     hid_t space = H5Screate_simple(1, &count, NULL);
     hid_t chunked = H5Pcreate(H5P_DATASET_CREATE);
     hid_t external = H5Pcreate(H5P_DATASET_CREATE);
+    hid_t virtual = H5Pcreate(H5P_DATASET_CREATE);
     assert_true(H5Pset_chunk(chunked, 1, &count) >= 0);
     assert_true(H5Pset_deflate(chunked, 1) >= 0);
     assert_true(H5Pset_external(external, other, 0, 4) >= 0);
@@ -310,15 +312,20 @@ static void write_strange(hid_t file, const char *path, const char *other)
     assert_true(H5Lcreate_external(path, "/wide", file, "elsewhere", H5P_DEFAULT, H5P_DEFAULT) >=
                 0);
     assert_true(H5Lcreate_soft("/wide", file, "soft", H5P_DEFAULT, H5P_DEFAULT) >= 0);
+    assert_true(H5Pset_virtual(virtual, space, other, "bytes", space) >= 0);
+    assert_true(H5Dclose(H5Dcreate2(file, "virtual", H5T_STD_U8LE, space, H5P_DEFAULT, virtual,
+                                    H5P_DEFAULT)) >= 0);
     (void)H5Pclose(chunked);
     (void)H5Pclose(external);
+    (void)H5Pclose(virtual);
     (void)H5Sclose(space);
 }
 
 static void only_plain_datasets_of_the_file_itself_are_read(void **state)
 {
     const struct fixture *fixture = *state;
-    static const char *const names[] = {"chunked", "external", "wide", "elsewhere", "soft", "none"};
+    static const char *const names[] = {"chunked",   "external", "virtual", "wide",
+                                        "elsewhere", "soft",     "none"};
     char path[160];
     hid_t file = -1;
     uint64_t bytes = 0;
@@ -339,6 +346,29 @@ static void only_plain_datasets_of_the_file_itself_are_read(void **state)
     assert_int_equal(h5_check_format(file, path, INDEX_FORMAT, 2), LS_DATA);
     assert_non_null(strstr(status_message(), "version 1, this program reads version 2"));
     assert_int_equal(h5_close_file(&file, path), LS_OK);
+}
+
+/* HDF5 crashes on some files.  It does so in a process of its own, and the file is refused. */
+static void a_file_on_which_hdf5_dies_is_refused(void **state)
+{
+    const struct fixture *fixture = *state;
+    static const int signals[] = {SIGSEGV, SIGABRT, SIGXCPU};
+    struct shard shard = {0};
+    struct index_file index = {0};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        fault_arm(FAULT_SIGNAL, "hdf5", 1, signals[i]);
+        assert_int_equal(shard_open(&shard, fixture->shard, 1), LS_DATA);
+        assert_memory_equal(status_message(), fixture->shard, strlen(fixture->shard));
+        assert_non_null(strstr(status_message(), "refused: HDF5 died of signal"));
+        assert_int_equal(index_open(&index, fixture->index), LS_DATA);
+        assert_non_null(strstr(status_message(), "refused: HDF5 died of signal"));
+    }
+    fault_arm(FAULT_EXIT, "hdf5", 1, 0);
+    assert_int_equal(shard_open(&shard, fixture->shard, 1), LS_DATA);
+    assert_non_null(strstr(status_message(), "refused"));
+    fault_arm(FAULT_OFF, NULL, 0, 0);
+    assert_int_equal(shard_open(&shard, fixture->shard, 1), LS_OK);
+    shard_close(&shard);
 }
 
 /* Every write, sync and rename of the index fails once: the old index stays, nothing is left over.
@@ -382,6 +412,7 @@ int main(void)
         cmocka_unit_test(cut_missing_and_strange_files_are_named),
         cmocka_unit_test(a_clip_of_damaged_packets_is_an_error),
         cmocka_unit_test(only_plain_datasets_of_the_file_itself_are_read),
+        cmocka_unit_test(a_file_on_which_hdf5_dies_is_refused),
         cmocka_unit_test(a_failed_write_leaves_the_old_index),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);

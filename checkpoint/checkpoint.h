@@ -4,10 +4,10 @@
  * A checkpoint without a manifest does not exist.  What is stored is the logical state: named
  * float32 arrays over the flat parameter space ("weights", "moment1", "moment2", "ema"), the
  * parameter table, each parameter's own Adam step count, the step, the resolved config and the list
- * of skipped draws.  A rank stores one contiguous range of each array, aligned to CHECKPOINT_BLOCK
- * elements; ranges over any number of shards give the same logical state, and the digest is
- * computed over blocks on that fixed grid and summed, so that it does not depend on how the state
- * is sharded. */
+ * of skipped draws.  A rank stores one contiguous range of each array, or its slices where the
+ * arrays are divided (core/division.h), aligned to CHECKPOINT_BLOCK elements; any number of shards
+ * gives the same logical state, and the digest is computed over blocks on that fixed grid and
+ * summed, so that it does not depend on how the state is sharded. */
 #ifndef LOCKSTEP_CHECKPOINT_CHECKPOINT_H
 #define LOCKSTEP_CHECKPOINT_CHECKPOINT_H
 
@@ -21,7 +21,8 @@
 enum { CHECKPOINT_BLOCK = 16384, CHECKPOINT_ARRAYS_MAX = 8, CHECKPOINT_NAME_BYTES = 64 };
 
 /* One logical array.  `data` is host memory that holds elements [offset, offset + count) of
- * `total`; borrowed. */
+ * `total`, or in a divided state `count` elements in slices, of which the first begins at `offset`
+ * (checkpoint_slices); borrowed. */
 struct checkpoint_array {
     const char *name;
     float *data;
@@ -48,11 +49,12 @@ struct checkpoint_state {
                                 fingerprints ...) */
     const int64_t *skipped;  /* draws passed over */
     int skipped_count;
+    int64_t slice; /* 0: each shard holds one range of every array; else they are divided */
 };
 
 /* Where one array's range lies in a shard file: bytes from the file's start. */
 struct checkpoint_extent {
-    int64_t offset, count; /* elements of the array */
+    int64_t offset, count; /* elements of the array: as in checkpoint_array */
     uint64_t data_at;      /* float32, little-endian */
     uint64_t table_at;     /* block hashes, (low, high) pairs of uint64 */
 };
@@ -68,6 +70,11 @@ struct checkpoint_shard_facts {
 
 /* Range of a shard: blocks are dealt out evenly, in order.  Local. */
 void checkpoint_range(int64_t *offset, int64_t *count, int64_t total, int shard, int of);
+
+/* What a shard holds of a divided array: slice after slice of `slice` elements, every `of`-th from
+ * the one that begins at *offset on, as far as the array goes; together *count elements.  Local. */
+void checkpoint_slices(int64_t *offset, int64_t *count, int64_t total, int64_t slice, int shard,
+                       int of);
 
 /* Write this rank's shard durably under `folder` (RUN/checkpoints), as
  * STEP-FOLDER.epoch-E.partial/shard-...: no reader takes it yet.
@@ -131,6 +138,7 @@ struct checkpoint_info {
     const char *facts_json;
     const int64_t *skipped;
     int skipped_count;
+    int64_t slice;    /* as in checkpoint_state */
     uint64_t bytes;   /* of all shards */
     const char *path; /* of the folder, links resolved */
 };

@@ -41,7 +41,8 @@ static ls_status write_manifest(const char *partial, const struct checkpoint_sta
 {
     ls_status st = LS_OK;
     struct hash128 digest;
-    LS_TRY(layout_check_extents(partial, state->arrays, state->array_count, facts, of));
+    LS_TRY(
+        layout_check_extents(partial, state->arrays, state->array_count, facts, of, state->slice));
     LS_TRY(layout_table_hash(&digest, state->step, state->parameters, state->parameter_count));
     for (int s = 0; s < of; s++)
         digest = hash_add(digest, facts[s].digest);

@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/division.h"
 #include "core/files.h"
+
+_Static_assert(DIVISION_BLOCK % CHECKPOINT_BLOCK == 0, "slices lie on the grid");
 
 ls_status layout_folder(char **out, const char *folder, struct layout_name name)
 {
@@ -73,6 +76,30 @@ void checkpoint_range(int64_t *offset, int64_t *count, int64_t total, int shard,
     *count = end - *offset;
 }
 
+void checkpoint_slices(int64_t *offset, int64_t *count, int64_t total, int64_t slice, int shard,
+                       int of)
+{
+    const struct division division = {.count = total, .slice = slice, .ranks = of};
+    *count = division_share(&division, shard, total);
+    (void)division_part(offset, &division, 0, shard, total);
+}
+
+bool layout_stretch(struct checkpoint_extent *out, const struct checkpoint_extent *extent,
+                    int64_t slice, int of, int64_t index)
+{
+    int64_t held = slice * index;
+    if (slice == 0 ? index > 0 : held >= extent->count)
+        return false;
+    *out = *extent;
+    if (slice == 0)
+        return true;
+    out->offset += held * of;
+    out->count = extent->count - held < slice ? extent->count - held : slice;
+    out->data_at += (uint64_t)held * sizeof(float);
+    out->table_at += (uint64_t)(held / CHECKPOINT_BLOCK) * LAYOUT_HASH_BYTES;
+    return true;
+}
+
 uint64_t layout_array_hash(const char *name)
 {
     return hash_buffer(name, strlen(name)).low;
@@ -115,18 +142,35 @@ static bool inside(uint64_t at, int64_t count, uint64_t each, uint64_t bytes)
     return at <= bytes && (uint64_t)count <= (bytes - at) / each;
 }
 
-ls_status layout_check_extents(const char *path, const struct checkpoint_array *arrays,
-                               int array_count, const struct checkpoint_shard_facts *shards, int of)
+/* Whether a divided array's extent is what it has to be; a range's follows the one before. */
+static bool in_place(const struct checkpoint_extent *e, int64_t next, int64_t total, int64_t slice,
+                     int shard, int of)
 {
+    int64_t offset = 0;
+    int64_t count = 0;
+    if (slice == 0)
+        return e->offset == next && e->count >= 0 && e->count <= total - next &&
+               (e->count == 0 || e->offset % CHECKPOINT_BLOCK == 0);
+    checkpoint_slices(&offset, &count, total, slice, shard, of);
+    return e->offset == offset && e->count == count;
+}
+
+ls_status layout_check_extents(const char *path, const struct checkpoint_array *arrays,
+                               int array_count, const struct checkpoint_shard_facts *shards, int of,
+                               int64_t slice)
+{
+    if (slice < 0 || slice % CHECKPOINT_BLOCK != 0 || slice > INT64_MAX / 2 / of)
+        return LS_FAIL(LS_CHECKPOINT, "%s: slices of %" PRId64 " elements are not on the grid",
+                       path, slice);
     for (int a = 0; a < array_count; a++) {
         int64_t next = 0;
         for (int s = 0; s < of; s++) {
             const struct checkpoint_extent *e = &shards[s].extents[a];
             bool fits =
-                e->offset == next && e->count >= 0 && e->count <= arrays[a].total - next &&
+                in_place(e, next, arrays[a].total, slice, s, of) &&
                 inside(e->data_at, e->count, sizeof(float), shards[s].bytes) &&
                 inside(e->table_at, layout_blocks(e->count), LAYOUT_HASH_BYTES, shards[s].bytes);
-            if (!fits || (e->count > 0 && e->offset % CHECKPOINT_BLOCK != 0))
+            if (!fits)
                 return LS_FAIL(LS_CHECKPOINT, "%s: shard %d of %d has a wrong range of %s", path, s,
                                of, arrays[a].name);
             next += e->count;

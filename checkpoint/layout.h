@@ -8,7 +8,13 @@
 
 #include "checkpoint/checkpoint.h"
 
-enum { LAYOUT_VERSION = 1, LAYOUT_SHARDS_MAX = 65536, LAYOUT_HASH_BYTES = 16 };
+/* Version 2 is of divided arrays. */
+enum {
+    LAYOUT_VERSION = 1,
+    LAYOUT_VERSION_DIVIDED = 2,
+    LAYOUT_SHARDS_MAX = 65536,
+    LAYOUT_HASH_BYTES = 16
+};
 
 /* What a folder under RUN/checkpoints is, by its name. */
 enum layout_kind {
@@ -43,8 +49,14 @@ ls_status layout_table_hash(struct hash128 *out, int64_t step,
 /* Whether the shards' extents cover each array once, in order, on the grid and inside their files.
  * Local.  Errors: LS_CHECKPOINT naming `path`, shard and array. */
 ls_status layout_check_extents(const char *path, const struct checkpoint_array *arrays,
-                               int array_count, const struct checkpoint_shard_facts *shards,
-                               int of) LS_MUST_CHECK;
+                               int array_count, const struct checkpoint_shard_facts *shards, int of,
+                               int64_t slice) LS_MUST_CHECK;
+
+/* The `index`-th stretch of an extent that lies in one piece in the array as well as in the file:
+ * all of it, or where arrays are divided over `of` shards one slice.  False beyond the last.
+ * Local. */
+bool layout_stretch(struct checkpoint_extent *out, const struct checkpoint_extent *extent,
+                    int64_t slice, int of, int64_t index);
 
 /* Failures of files and memory become LS_CHECKPOINT for callers; the record keeps its text. */
 ls_status layout_failure(ls_status st);

@@ -256,10 +256,15 @@ static ls_status read_root(struct checkpoint *c, const char *path, const cJSON *
     if (strcmp(get_text(&reader, root, "format"), "lockstep checkpoint") != 0)
         fail(&reader, "format");
     int64_t version = get_number(&reader, root, "version");
-    if (reader.st == LS_OK && version != LAYOUT_VERSION)
+    if (reader.st == LS_OK && version != LAYOUT_VERSION && version != LAYOUT_VERSION_DIVIDED)
         return LS_FAIL(LS_CHECKPOINT,
-                       "%s: version %" PRId64 " of the format; this program reads %d", path,
-                       version, LAYOUT_VERSION);
+                       "%s: version %" PRId64 " of the format; this program reads %d and %d", path,
+                       version, LAYOUT_VERSION, LAYOUT_VERSION_DIVIDED);
+    if (version == LAYOUT_VERSION_DIVIDED) {
+        c->info.slice = get_number(&reader, root, "slice");
+        if (c->info.slice == 0)
+            fail(&reader, "slice");
+    }
     c->info.step = get_number(&reader, root, "step");
     c->info.run_epoch = get_number(&reader, root, "run_epoch");
     c->info.digest = get_hash(&reader, root, "digest");
@@ -271,7 +276,7 @@ static ls_status read_root(struct checkpoint *c, const char *path, const cJSON *
     LS_TRY(read_rest(&reader, c, root));
     LS_TRY(reader.st);
     LS_TRY(layout_check_extents(path, c->info.arrays, c->info.array_count, c->shards,
-                                c->info.shard_count));
+                                c->info.shard_count, c->info.slice));
     LS_TRY(check_digest(path, c));
 done:
     return st;

@@ -116,11 +116,12 @@ ls_status manifest_write(const char *folder, const struct checkpoint_state *stat
     char *text = NULL;
     char *path = NULL;
     cJSON *root = cJSON_CreateObject();
-    bool good = cJSON_AddStringToObject(root, "format", "lockstep checkpoint") != NULL &&
-                add_number(root, "version", LAYOUT_VERSION) &&
-                add_number(root, "step", state->step) && add_number(root, "run_epoch", run_epoch) &&
-                add_hash(root, "digest", digest) && add_number(root, "block", CHECKPOINT_BLOCK) &&
-                add_arrays(root, state);
+    bool good =
+        cJSON_AddStringToObject(root, "format", "lockstep checkpoint") != NULL &&
+        add_number(root, "version", state->slice > 0 ? LAYOUT_VERSION_DIVIDED : LAYOUT_VERSION) &&
+        add_number(root, "step", state->step) && add_number(root, "run_epoch", run_epoch) &&
+        add_hash(root, "digest", digest) && add_number(root, "block", CHECKPOINT_BLOCK) &&
+        (state->slice == 0 || add_number(root, "slice", state->slice)) && add_arrays(root, state);
     cJSON *list = good ? cJSON_AddArrayToObject(root, "shards") : NULL;
     good = list != NULL;
     for (int s = 0; good && s < of; s++)

@@ -149,30 +149,48 @@ static int find_array(const struct checkpoint *c, const char *name)
     return -1;
 }
 
+/* What [*first, *end) of the array lies in the stretch. */
+static bool cut(int64_t *first, int64_t *end, const struct checkpoint_array *wanted,
+                const struct checkpoint_extent *stretch)
+{
+    int64_t stop = stretch->offset + stretch->count;
+    *first = wanted->offset > stretch->offset ? wanted->offset : stretch->offset;
+    *end = wanted->offset + wanted->count < stop ? wanted->offset + wanted->count : stop;
+    return *first < *end;
+}
+
+static ls_status open_source(struct source *source, char **path, const struct checkpoint *c,
+                             int shard)
+{
+    ls_status st = LS_OK;
+    LS_TRY(layout_shard(path, c->path, shard, c->info.shard_count));
+    source->path = *path;
+    source->file = open(*path, O_RDONLY | O_CLOEXEC);
+    if (source->file < 0)
+        st = LS_FAIL(LS_CHECKPOINT, "%s: cannot open: %s", *path, strerror(errno));
+done:
+    return st;
+}
+
 static ls_status read_part(const struct checkpoint *c, int array, int shard, float *block,
                            const struct checkpoint_array *wanted)
 {
     ls_status st = LS_OK;
     char *path = NULL;
-    struct source source = {.file = -1, .block = block};
-    source.extent = &c->shards[shard].extents[array];
-    int64_t first = wanted->offset;
-    int64_t end = wanted->offset + wanted->count;
-    if (first < source.extent->offset)
-        first = source.extent->offset;
-    if (end > source.extent->offset + source.extent->count)
-        end = source.extent->offset + source.extent->count;
-    if (first >= end)
-        return LS_OK;
-    LS_TRY(layout_shard(&path, c->path, shard, c->info.shard_count));
-    source.path = path;
-    source.array = layout_array_hash(wanted->name);
-    source.file = open(path, O_RDONLY | O_CLOEXEC);
-    if (source.file < 0) {
-        st = LS_FAIL(LS_CHECKPOINT, "%s: cannot open: %s", path, strerror(errno));
-        goto done;
+    struct checkpoint_extent stretch;
+    int64_t first = 0;
+    int64_t end = 0;
+    struct source source = {
+        .file = -1, .block = block, .array = layout_array_hash(wanted->name), .extent = &stretch};
+    const struct checkpoint_extent *extent = &c->shards[shard].extents[array];
+    for (int64_t i = 0; layout_stretch(&stretch, extent, c->info.slice, c->info.shard_count, i);
+         i++) {
+        if (!cut(&first, &end, wanted, &stretch))
+            continue;
+        if (path == NULL)
+            LS_TRY(open_source(&source, &path, c, shard));
+        LS_TRY(read_from_shard(&source, wanted->data + (first - wanted->offset), first, end));
     }
-    LS_TRY(read_from_shard(&source, wanted->data + (first - wanted->offset), first, end));
 done:
     if (source.file >= 0)
         (void)close(source.file);

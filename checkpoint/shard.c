@@ -41,7 +41,9 @@ struct piece {
     const void *data;
     struct hash128 *table; /* filled with the hashes of its blocks on the way; NULL: not an array */
     uint64_t name;         /* of the array, hashed */
-    int64_t first_block;
+    const struct checkpoint_extent *extent;
+    int64_t slice; /* of a divided array; else 0 */
+    int of;
 };
 
 struct writer {
@@ -190,7 +192,10 @@ static ls_status draw(struct drawing *out, const struct checkpoint_state *state,
     file = H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, access);
     H5_TRY(file, "a file");
     LS_TRY(attribute_text(file, "format", "lockstep checkpoint shard"));
-    LS_TRY(attribute_number(file, "version", LAYOUT_VERSION));
+    LS_TRY(attribute_number(file, "version",
+                            state->slice > 0 ? LAYOUT_VERSION_DIVIDED : LAYOUT_VERSION));
+    if (state->slice > 0)
+        LS_TRY(attribute_number(file, "slice", state->slice));
     LS_TRY(attribute_number(file, "step", state->step));
     LS_TRY(attribute_number(file, "run_epoch", run_epoch));
     LS_TRY(attribute_number(file, "shard", shard));
@@ -245,6 +250,17 @@ static ls_status put(struct writer *writer, const void *data, size_t bytes)
     return st;
 }
 
+/* Number in the whole array of the piece's block `block`. */
+static int64_t number_of(const struct piece *piece, int64_t block)
+{
+    struct checkpoint_extent stretch;
+    int64_t blocks = piece->slice / CHECKPOINT_BLOCK; /* of a slice */
+    int64_t index = blocks > 0 ? block / blocks : 0;
+    if (!layout_stretch(&stretch, piece->extent, piece->slice, piece->of, index))
+        return -1;
+    return stretch.offset / CHECKPOINT_BLOCK + block - index * blocks;
+}
+
 /* Hashes of the blocks in bytes [offset, offset + bytes) of an array's range. */
 static void hash_blocks(const struct piece *piece, uint64_t offset, size_t bytes)
 {
@@ -253,7 +269,7 @@ static void hash_blocks(const struct piece *piece, uint64_t offset, size_t bytes
     for (size_t chunk = 0; bytes > 0; bytes -= chunk, data += chunk, block++) {
         chunk = bytes < BLOCK_BYTES ? bytes : BLOCK_BYTES;
         piece->table[block] =
-            layout_block_hash(piece->name, piece->first_block + block,
+            layout_block_hash(piece->name, number_of(piece, block),
                               (const float *)(const void *)data, (int64_t)(chunk / sizeof(float)));
     }
 }
@@ -327,19 +343,28 @@ done:
     return st;
 }
 
-static ls_status check_arrays(const struct checkpoint_state *state)
+static bool on_grid(const struct checkpoint_array *array, int64_t slice, int shard, int of)
+{
+    int64_t offset = 0;
+    int64_t count = 0;
+    if (slice == 0)
+        return (array->offset % CHECKPOINT_BLOCK == 0 || array->count == 0) &&
+               (array->count % CHECKPOINT_BLOCK == 0 ||
+                array->offset + array->count == array->total);
+    checkpoint_slices(&offset, &count, array->total, slice, shard, of);
+    return slice % CHECKPOINT_BLOCK == 0 && array->offset == offset && array->count == count;
+}
+
+static ls_status check_arrays(const struct checkpoint_state *state, int shard, int of)
 {
     if (state->array_count < 1 || state->array_count > CHECKPOINT_ARRAYS_MAX)
         return LS_FAIL(LS_USAGE, "a checkpoint has 1 to %d arrays, not %d", CHECKPOINT_ARRAYS_MAX,
                        state->array_count);
     for (int a = 0; a < state->array_count; a++) {
         const struct checkpoint_array *array = &state->arrays[a];
-        bool on_grid = array->offset % CHECKPOINT_BLOCK == 0 || array->count == 0;
-        bool whole =
-            array->count % CHECKPOINT_BLOCK == 0 || array->offset + array->count == array->total;
         if (array->offset < 0 || array->count < 0 || array->offset > array->total - array->count ||
-            !on_grid || !whole || strlen(array->name) >= CHECKPOINT_NAME_BYTES ||
-            strchr(array->name, '/') != NULL)
+            !on_grid(array, state->slice, shard, of) ||
+            strlen(array->name) >= CHECKPOINT_NAME_BYTES || strchr(array->name, '/') != NULL)
             return LS_FAIL(LS_USAGE, "array '%s' is no range on the checkpoint's grid",
                            array->name);
     }
@@ -368,7 +393,9 @@ static ls_status write_shard(struct checkpoint_shard_facts *facts, const char *p
                                          .data = array->data,
                                          .table = tables[a],
                                          .name = layout_array_hash(array->name),
-                                         .first_block = array->offset / CHECKPOINT_BLOCK};
+                                         .extent = extent,
+                                         .slice = state->slice,
+                                         .of = facts->of};
         if (extent->table_at <
             extent->data_at) { /* HDF5 put the table first: no hashing on the way */
             hash_blocks(&pieces[count - 1], 0, pieces[count - 1].bytes);
@@ -407,7 +434,7 @@ ls_status checkpoint_shard_write(struct checkpoint_shard_facts *out, const char 
     memset(&facts, 0, sizeof facts); /* sent between ranks as bytes: no stray padding */
     facts.shard = shard;
     facts.of = of;
-    LS_TRY(check_arrays(state));
+    LS_TRY(check_arrays(state, shard, of));
     LS_TRY(layout_folder(&partial, folder,
                          (struct layout_name){LAYOUT_PARTIAL, state->step, run_epoch}));
     LS_TRY(files_make_folder(partial));

@@ -56,7 +56,7 @@ done:
     return st;
 }
 
-/* Runs of blocks of one array that do not match their hashes, one line each. */
+/* Runs of blocks of one stretch of an array that do not match their hashes, one line each. */
 static ls_status find_blocks(struct damages *damages, int file, float *buffer, const char *path,
                              const char *name, const struct checkpoint_extent *e)
 {
@@ -118,9 +118,14 @@ static ls_status verify_file(struct damages *damages, const struct checkpoint *c
     if (hash_equal(found, facts->checksum))
         goto done;
     int before = damages->count;
-    for (int a = 0; a < c->info.array_count; a++)
-        LS_TRY(find_blocks(damages, file, (float *)(void *)buffer, path, c->info.arrays[a].name,
-                           &facts->extents[a]));
+    for (int a = 0; a < c->info.array_count; a++) {
+        struct checkpoint_extent stretch;
+        for (int64_t i = 0;
+             layout_stretch(&stretch, &facts->extents[a], c->info.slice, c->info.shard_count, i);
+             i++)
+            LS_TRY(find_blocks(damages, file, (float *)(void *)buffer, path, c->info.arrays[a].name,
+                               &stretch));
+    }
     if (damages->count == before)
         add_damage(damages, "%s: damaged outside the arrays: its checksum does not hold", path);
 done:

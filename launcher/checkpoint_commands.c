@@ -95,7 +95,8 @@ static void print_checkpoint(const struct checkpoint_info *info)
     page_row("checkpoint", "%s", info->path);
     print_digest(info);
     page_row("start", "%" PRId64 " of the run", info->run_epoch);
-    page_row("shards", "%d, %.1f MB", info->shard_count, (double)info->bytes * 1e-6);
+    page_row("shards", "%d, %.1f MB%s", info->shard_count, (double)info->bytes * 1e-6,
+             info->slice > 0 ? ", of a sharded optimizer" : "");
     for (int a = 0; a < info->array_count; a++)
         page_row(a == 0 ? "arrays" : "", "%s, %" PRId64 " float32", info->arrays[a].name,
                  info->arrays[a].total);
@@ -162,6 +163,8 @@ static ls_status print_checkpoint_json(const struct checkpoint *c)
         json_text(one, "name", info->arrays[a].name);
         json_number(one, "total", (double)info->arrays[a].total);
     }
+    if (info->slice > 0)
+        json_number(root, "slice", (double)info->slice);
     json_item(root, "shards", shards_json(c));
     json_item(root, "parameters", parameters_json(info));
     cJSON *skipped = cJSON_AddArrayToObject(root, "skipped_draws");
@@ -216,8 +219,8 @@ static ls_status inspect_shard(const char *path, const struct inspect_options *o
              (double)checkpoint_shards(c)[shard].bytes * 1e-6);
     for (int a = 0; a < info->array_count; a++) {
         const struct checkpoint_extent *extent = &checkpoint_shards(c)[shard].extents[a];
-        page_row("", "%s: %" PRId64 " elements from %" PRId64, info->arrays[a].name, extent->count,
-                 extent->offset);
+        page_row("", "%s: %" PRId64 " elements%s from %" PRId64, info->arrays[a].name,
+                 extent->count, info->slice > 0 ? " in slices" : "", extent->offset);
     }
     print_checkpoint(info);
 done:

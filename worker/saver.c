@@ -82,11 +82,17 @@ static ls_status open_generation(struct generation *generation, const struct sav
     state->array_count = SAVER_ARRAYS;
     state->config_yaml = options->config_yaml;
     state->facts_json = options->facts_json;
+    state->slice = options->slice;
     for (int a = 0; a < SAVER_ARRAYS; a++) {
         struct checkpoint_array *array = &state->arrays[a];
         array->name = saver_array_names[a];
         array->total = saver_array_total(a, parameters);
-        checkpoint_range(&array->offset, &array->count, array->total, options->rank, options->size);
+        if (options->slice > 0)
+            checkpoint_slices(&array->offset, &array->count, array->total, options->slice,
+                              options->rank, options->size);
+        else
+            checkpoint_range(&array->offset, &array->count, array->total, options->rank,
+                             options->size);
         LS_TRY(core_alloc(&generation->arrays[a], array->count > 0 ? array->count : 1));
         array->data = generation->arrays[a];
         core_advise_large_pages(array->data, (size_t)array->count * sizeof *array->data);

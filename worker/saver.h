@@ -39,6 +39,7 @@ struct saver_options {
     int rank, size;
     int keep_last;
     int64_t milestone_steps; /* 0: none */
+    int64_t slice;           /* of a rank's in a divided state (core/division.h); 0: one range */
     struct metrics *metrics; /* rank 0: made durable before a commit; else NULL */
 };
 

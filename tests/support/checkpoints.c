@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/division.h"
 #include "core/files.h"
 
 static const char *const array_names[SUPPORT_ARRAYS] = {"weights", "moment1", "moment2", "ema"};
@@ -58,28 +59,67 @@ void support_state_close(struct support_state *state)
         free(state->state.arrays[a].data);
 }
 
-ls_status support_save(const char *folder, const struct support_state *state, int of,
-                       int64_t run_epoch)
+/* The slices of shard `shard` one after another; owned by the caller. */
+static ls_status copy_slices(float **out, struct checkpoint_array *array, int64_t slice, int shard,
+                             int of)
+{
+    const struct division division = {.count = array->total, .slice = slice, .ranks = of};
+    ls_status st = core_alloc(out, array->total + 1);
+    for (int64_t b = 0; st == LS_OK && b < division_buckets(&division, array->total); b++) {
+        int64_t offset = 0;
+        int64_t count = division_part(&offset, &division, b, shard, array->total);
+        memcpy(*out + b * slice, array->data + offset, (size_t)count * sizeof **out);
+    }
+    array->data = *out;
+    checkpoint_slices(&array->offset, &array->count, array->total, slice, shard, of);
+    return st;
+}
+
+static ls_status write_shard(struct checkpoint_shard_facts *out, const char *folder,
+                             const struct checkpoint_state *whole, int shard, int of,
+                             int64_t run_epoch)
+{
+    ls_status st = LS_OK;
+    float *copies[CHECKPOINT_ARRAYS_MAX] = {NULL};
+    struct checkpoint_state part = *whole;
+    for (int a = 0; a < part.array_count; a++) {
+        struct checkpoint_array *array = &part.arrays[a];
+        if (part.slice > 0) {
+            LS_TRY(copy_slices(&copies[a], array, part.slice, shard, of));
+        } else {
+            checkpoint_range(&array->offset, &array->count, array->total, shard, of);
+            array->data += array->offset;
+        }
+    }
+    LS_TRY(checkpoint_shard_write(out, folder, &part, shard, of, run_epoch));
+done:
+    for (int a = 0; a < CHECKPOINT_ARRAYS_MAX; a++)
+        free(copies[a]);
+    return st;
+}
+
+ls_status support_save_divided(const char *folder, const struct support_state *state, int of,
+                               int64_t run_epoch, int64_t slice)
 {
     ls_status st = LS_OK;
     struct checkpoint_shard_facts *facts = NULL;
     struct checkpoint_state whole = state->state;
     whole.parameters = (struct checkpoint_parameter *)state->parameters;
     whole.skipped = state->skipped;
+    whole.slice = slice;
     LS_TRY(core_alloc(&facts, of));
-    for (int s = 0; s < of; s++) {
-        struct checkpoint_state part = whole;
-        for (int a = 0; a < part.array_count; a++) {
-            struct checkpoint_array *array = &part.arrays[a];
-            checkpoint_range(&array->offset, &array->count, array->total, s, of);
-            array->data += array->offset;
-        }
-        LS_TRY(checkpoint_shard_write(&facts[s], folder, &part, s, of, run_epoch));
-    }
+    for (int s = 0; s < of; s++)
+        LS_TRY(write_shard(&facts[s], folder, &whole, s, of, run_epoch));
     LS_TRY(checkpoint_commit(folder, &whole, facts, of, run_epoch));
 done:
     free(facts);
     return st;
+}
+
+ls_status support_save(const char *folder, const struct support_state *state, int of,
+                       int64_t run_epoch)
+{
+    return support_save_divided(folder, state, of, run_epoch, 0);
 }
 
 static char *make_folder(const char *parent)

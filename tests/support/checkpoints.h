@@ -18,9 +18,12 @@ void support_state_open(struct support_state *out, int64_t step);
 void support_state_open_small(struct support_state *out, int64_t step);
 void support_state_close(struct support_state *state);
 
-/* Save it from `of` shards, in turn, and commit. */
+/* Save it from `of` shards, in turn, and commit.  The divided one writes slices of `slice` elements
+ * (core/division.h). */
 ls_status support_save(const char *folder, const struct support_state *state, int of,
                        int64_t run_epoch) LS_MUST_CHECK;
+ls_status support_save_divided(const char *folder, const struct support_state *state, int of,
+                               int64_t run_epoch, int64_t slice) LS_MUST_CHECK;
 
 /* A new folder under TMPDIR or /tmp, and its removal.  The quick one is in memory where there is
  * /dev/shm: for tests of hundreds of fsyncs. */

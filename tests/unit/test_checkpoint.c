@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "checkpoint/checkpoint.h"
+#include "core/division.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "tests/support/checkpoints.h"
@@ -45,6 +46,32 @@ static void assert_loads(const struct checkpoint *c, const struct support_state 
             free(range.data);
         }
     }
+}
+
+/* The slices of every rank of `of`, as a sharded optimizer reads them. */
+static void assert_loads_slices(struct checkpoint *c, const struct support_state *state, int of)
+{
+    for (int a = 0; a < SUPPORT_ARRAYS; a++) {
+        const struct checkpoint_array *truth = &state->state.arrays[a];
+        const struct division division = division_make(truth->total, 1, of);
+        float *data = malloc((size_t)division.slice * sizeof *data);
+        for (int64_t b = 0; b < division_buckets(&division, truth->total); b++)
+            for (int r = 0; r < of; r++) {
+                struct checkpoint_array range = *truth;
+                range.data = data;
+                range.count = division_part(&range.offset, &division, b, r, truth->total);
+                assert_good(checkpoint_read(c, &range));
+                assert_memory_equal(data, truth->data + range.offset,
+                                    (size_t)range.count * sizeof *data);
+            }
+        free(data);
+    }
+}
+
+static void ignore_line(void *context, const char *line)
+{
+    (void)context;
+    (void)line;
 }
 
 static void saved_state_comes_back_whole(void **unused)
@@ -99,6 +126,55 @@ static void any_world_size_loads_any_other(void **unused)
             assert_loads(c, &state, worlds[r]);
         checkpoint_close(&c);
     }
+    support_state_close(&state);
+    support_folder_remove(folder);
+}
+
+/* Of a sharded optimizer: slices of one and of two blocks; then ranges and slices of other numbers
+ * of shards are read from it.  The digest is the one of ranges. */
+static void any_world_size_loads_a_divided_state(void **unused)
+{
+    (void)unused;
+    char *folder = support_folder_quick();
+    struct support_state state;
+    struct checkpoint *c = NULL;
+    support_state_open(&state, 40);
+    assert_good(support_save(folder, &state, 1, 1));
+    assert_good(checkpoint_open_newest(&c, folder));
+    const struct hash128 digest = checkpoint_info(c)->digest;
+    assert_int_equal(checkpoint_info(c)->slice, 0);
+    checkpoint_close(&c);
+    for (int w = 0; w < WORLDS; w++)
+        for (int blocks = 1; blocks <= 2; blocks++) {
+            const int64_t slice = (int64_t)blocks * CHECKPOINT_BLOCK;
+            assert_good(support_save_divided(folder, &state, worlds[w], w + 2, slice));
+            assert_good(checkpoint_open_newest(&c, folder));
+            assert_int_equal(checkpoint_info(c)->shard_count, worlds[w]);
+            assert_int_equal(checkpoint_info(c)->slice, slice);
+            assert_true(hash_equal(digest, checkpoint_info(c)->digest));
+            assert_good(checkpoint_verify(checkpoint_info(c)->path, ignore_line, NULL));
+            for (int r = 0; r < WORLDS; r++) {
+                assert_loads(c, &state, worlds[r]);
+                assert_loads_slices(c, &state, worlds[r]);
+            }
+            checkpoint_close(&c);
+        }
+    assert_good(support_save(folder, &state, 3, 20));
+    assert_good(checkpoint_open_newest(&c, folder));
+    for (int r = 0; r < WORLDS; r++)
+        assert_loads_slices(c, &state, worlds[r]);
+    checkpoint_close(&c);
+    support_state_close(&state);
+    support_folder_remove(folder);
+}
+
+static void slices_off_the_grid_are_refused(void **unused)
+{
+    (void)unused;
+    char *folder = support_folder();
+    struct support_state state;
+    support_state_open_small(&state, 3);
+    assert_int_equal(support_save_divided(folder, &state, 2, 1, CHECKPOINT_BLOCK / 2), LS_USAGE);
     support_state_close(&state);
     support_folder_remove(folder);
 }
@@ -271,6 +347,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(saved_state_comes_back_whole),
         cmocka_unit_test(any_world_size_loads_any_other),
+        cmocka_unit_test(any_world_size_loads_a_divided_state),
+        cmocka_unit_test(slices_off_the_grid_are_refused),
         cmocka_unit_test(digest_tells_states_apart),
         cmocka_unit_test(ranges_off_the_grid_are_read),
         cmocka_unit_test(shards_tile_the_array),

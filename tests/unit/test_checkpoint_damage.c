@@ -435,11 +435,38 @@ static void wrong_ranges_are_refused(void **unused)
     support_folder_remove(folder);
 }
 
+static void damaged_elements_of_slices_are_named(void **unused)
+{
+    (void)unused;
+    char *folder = support_folder_quick();
+    struct support_state state;
+    struct checkpoint *c = NULL;
+    char line[512] = "";
+    char wanted[128];
+    support_state_open(&state, 7);
+    assert_good(support_save_divided(folder, &state, 2, 1, CHECKPOINT_BLOCK));
+    char *checkpoint = in_folder(folder, "step-000000007");
+    char *path = in_folder(checkpoint, "shard-0001-of-0002.h5");
+    assert_good(checkpoint_open(&c, checkpoint));
+    /* The third slice of the second shard: the sixth block. */
+    flip_bit(path, (off_t)checkpoint_shards(c)[1].extents[2].data_at + 8 * CHECKPOINT_BLOCK + 9, 3);
+    (void)snprintf(wanted, sizeof wanted, "elements %d to %d of moment2", 5 * CHECKPOINT_BLOCK,
+                   6 * CHECKPOINT_BLOCK - 1);
+    assert_int_equal(checkpoint_verify(checkpoint, keep_first_line, line), LS_CHECKPOINT);
+    assert_non_null(strstr(line, wanted));
+    checkpoint_close(&c);
+    free(path);
+    free(checkpoint);
+    support_state_close(&state);
+    support_folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_flipped_bit_is_found),
         cmocka_unit_test(damaged_elements_are_named_and_not_loaded),
+        cmocka_unit_test(damaged_elements_of_slices_are_named),
         cmocka_unit_test(damaged_newest_gives_way_to_the_one_before),
         cmocka_unit_test(all_damaged_is_an_error_and_no_fresh_start),
         cmocka_unit_test(death_at_any_point_leaves_a_good_checkpoint),

@@ -21,7 +21,7 @@ wanted() {
 
 for group in $groups; do
     grep -q "^$group " scripts/packages.txt || {
-        echo "setup: no group of packages is called '$group' (scripts/packages.txt has: build test lint interop fuzz)" >&2
+        echo "setup: no group of packages is called '$group' (scripts/packages.txt has: build test lint interop fuzz count)" >&2
         exit 2
     }
 done

@@ -70,7 +70,11 @@ bench-scaling: ## scaling over 1, 2 and 4 virtual nodes at three link rates, bes
 	@scripts/setup.sh build test
 	+@$(PARALLEL) -s programs benches
 	@BUILD='$(BUILD)' benchmarks/scaling_nodes.sh
-.PHONY: bench bench-checkpoint bench-scaling
+bench-count: ## count the instructions of one fixed training step (callgrind) and compare with the kept count
+	@scripts/setup.sh build count
+	+@$(PARALLEL) -s $(BUILD)/benchmarks/bench_count
+	@BUILD='$(BUILD)' benchmarks/count.sh
+.PHONY: bench bench-checkpoint bench-scaling bench-count
 
 # One stamp a file, so that what has not changed is not checked again; its .d names the headers it was checked with.
 CHECKED_FOLDERS := $(LAYERS) tests benchmarks scripts

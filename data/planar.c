@@ -16,8 +16,9 @@
 
 enum {
     TAPS = 4,
-    KEPT_ROWS = 4, /* rows y - 1 .. y + 2 around a place; kept at row % 4 */
-    MARGIN = 8     /* samples of slack in row buffers: filter ends and odd first columns */
+    SWS_SAMPLES = 5, /* of swscale's filter, one of which is 0 */
+    KEPT_ROWS = 4,   /* rows y - 1 .. y + 2 around a place; kept at row % 4 */
+    MARGIN = 8       /* samples of slack in row buffers: filter ends and odd first columns */
 };
 
 /* Samples first .. first + 3 and their weights give one filtered sample. */
@@ -42,6 +43,7 @@ struct planar {
     bool doubled; /* contiguous columns and exactly two luma columns a chroma sample */
     int chroma_first, chroma_count; /* samples of a chroma row that the columns need */
     struct place *across;           /* [count], first relative to chroma_first */
+    struct place edge[2];           /* of columns 0 and 2 where `doubled` */
     struct place *down;             /* [height] */
     int16_t halves[2][TAPS];        /* weights of a quarter sample left and right */
     struct kept_row kept[KEPT_ROWS];
@@ -106,6 +108,11 @@ bool planar_reads(int format)
     return true;
 }
 
+static int clamp(int value, int low, int high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
 /* Mitchell and Netravali's cubic with B = 0, C = 0.6, at distance x >= 0. */
 static double cubic(double x)
 {
@@ -117,21 +124,30 @@ static double cubic(double x)
     return 0.0;
 }
 
-/* Integer weights of the four samples around a place that lies `part` after the second; their sum
- * is exactly `one`, the rounding error being carried from each to the next. */
-static void cubic_weights(int16_t *out, double part, int one)
+/* Integer weights of the four samples around a place that lies `part` after the second, of which
+ * those in [first, end) are used; their sum is exactly `one`, the rounding error being carried from
+ * each to the next. */
+static void cubic_weights(int16_t *out, double part, int first, int end, int one)
 {
     double carry = 0.0;
+    double sum = 0.0;
+    for (int k = first; k < end; k++)
+        sum += cubic(fabs(part + 1.0 - k));
     for (int k = 0; k < TAPS; k++) {
-        double weight = cubic(fabs(part + 1.0 - k)) * one + carry;
+        const bool used = k >= first && k < end;
+        double weight = used ? cubic(fabs(part + 1.0 - k)) / sum * one + carry : 0.0;
         double rounded = rint(weight);
-        carry = weight - rounded;
+        carry = used ? weight - rounded : 0.0;
         out[k] = (int16_t)rounded;
     }
 }
 
 /* Where luma sample x of `luma` lies among `chroma` samples.  The ratio has 16 fraction bits, as
- * swscale has it. */
+ * swscale has it.
+ *
+ * swscale's filter has five samples (fewer in tiny pictures) and starts at (2 at - 3) / 2 cut
+ * towards 0, not down: at the upper and the left edge it lacks a sample in two places, which the
+ * eye does not see but a comparison does. */
 static struct place place_of(int x, int luma, int chroma, int one)
 {
     struct place place = {.first = x - 1, .weight = {0, (int16_t)one, 0, 0}};
@@ -142,7 +158,10 @@ static struct place place_of(int x, int luma, int chroma, int one)
     double at = (x + 0.5) * ratio - 0.5;
     double below = floor(at);
     place.first = (int32_t)below - 1;
-    cubic_weights(place.weight, at - below, one);
+    const int samples = clamp(chroma - 2, 1, SWS_SAMPLES);
+    const int start = (int)(at - (samples - 2) * 0.5) - place.first;
+    cubic_weights(place.weight, at - below, clamp(start, 0, TAPS - 1),
+                  clamp(start + samples, 1, TAPS), one);
     return place;
 }
 
@@ -172,11 +191,6 @@ done:
     return st;
 }
 
-static int clamp(int value, int low, int high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
 /* Tables for this size and these columns. */
 static ls_status make_tables(struct planar *planar)
 {
@@ -189,8 +203,10 @@ static ls_status make_tables(struct planar *planar)
     if (planar->doubled) {
         planar->chroma_first = start / 2 - 2;
         planar->chroma_count = (want->columns[want->count - 1] / 2 + 2) - planar->chroma_first + 1;
-        cubic_weights(planar->halves[0], 0.75, one);
-        cubic_weights(planar->halves[1], 0.25, one);
+        cubic_weights(planar->halves[0], 0.75, 0, TAPS, one);
+        cubic_weights(planar->halves[1], 0.25, 0, TAPS, one);
+        for (int i = 0; i < 2; i++)
+            planar->edge[i] = place_of(2 * i, planar->width, planar->chroma_width, one);
     } else {
         for (int i = 0; i < want->count; i++)
             planar->across[i] =
@@ -245,6 +261,15 @@ static void widen(const struct planar *planar, int16_t *out, int plane, int y, i
         planar->kernels->widen16(out, (const uint16_t *)(const void *)row + first, count, shift);
 }
 
+/* The filtered sample at a place; `samples` begins at the place's first. */
+static int16_t filter_at(const int16_t *samples, const struct place *place)
+{
+    int sum = (samples[0] * place->weight[0] + samples[1] * place->weight[1] +
+               samples[2] * place->weight[2] + samples[3] * place->weight[3]) >>
+              ROWS_ACROSS_BITS;
+    return (int16_t)(sum < INT16_MAX ? sum : INT16_MAX);
+}
+
 /* Chroma row `row` of one plane at the wanted columns. */
 static void filter_chroma(struct planar *planar, int16_t *out, int plane, int row)
 {
@@ -261,16 +286,17 @@ static void filter_chroma(struct planar *planar, int16_t *out, int plane, int ro
     if (planar->doubled) {
         planar->kernels->upsample2(out, samples, planar->chroma_count - 4, planar->halves[0],
                                    planar->halves[1]);
+        /* out[0] is column 2 * (chroma_first + 2). */
+        for (int i = 0; i < 2; i++) {
+            const int sample = i - (planar->chroma_first + 2);
+            if (sample >= 0 && sample < planar->chroma_count - 4)
+                out[2 * sample] = filter_at(samples + planar->edge[i].first - planar->chroma_first,
+                                            &planar->edge[i]);
+        }
         return;
     }
-    for (int i = 0; i < planar->columns.count; i++) {
-        const struct place *place = &planar->across[i];
-        const int16_t *s = samples + place->first;
-        int sum = (s[0] * place->weight[0] + s[1] * place->weight[1] + s[2] * place->weight[2] +
-                   s[3] * place->weight[3]) >>
-                  ROWS_ACROSS_BITS;
-        out[i] = (int16_t)(sum < INT16_MAX ? sum : INT16_MAX);
-    }
+    for (int i = 0; i < planar->columns.count; i++)
+        out[i] = filter_at(samples + planar->across[i].first, &planar->across[i]);
 }
 
 /* The wanted luma samples of row y. */

@@ -44,6 +44,7 @@ extern const struct command command_plan;
 extern const struct command command_scale;
 extern const struct command command_train;
 extern const struct command command_submit;
+extern const struct command command_report;
 extern const struct command command_status;
 extern const struct command command_cancel;
 extern const struct command command_inspect;

@@ -9,94 +9,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/config_stages.h"
 #include "core/files.h"
-#include "core/log.h"
 #include "launcher/ask.h"
 #include "launcher/commands.h"
-#include "launcher/job_file.h"
 #include "launcher/json.h"
-#include "launcher/progress.h"
-#include "launcher/queue.h"
-#include "launcher/run_folder.h"
+#include "launcher/run_facts.h"
 
 struct run_options {
     struct option_list paths; /* one */
     bool json;
     bool now;
 };
-
-/* All that is known of a run. */
-struct run_facts {
-    struct job_file file;
-    struct queue_job queue;
-    struct progress progress;
-    char *owner; /* who holds the folder, as far as this machine can tell; NULL: nobody */
-    int64_t total_steps, saved_step;
-    bool trained; /* progress is known */
-    char state[sizeof((struct job_file *)0)->state];
-};
-
-static bool says_it_runs(const char *state)
-{
-    return strcmp(state, "running") == 0 || strcmp(state, "restarting") == 0 ||
-           strcmp(state, "stopping") == 0;
-}
-
-/* What the launcher wrote last, unless it cannot be true any more. */
-static void work_out_state(struct run_facts *facts)
-{
-    const char *state = facts->file.state;
-    bool in_job = facts->file.job[0] != '\0';
-    bool waits = strcmp(state, "submitted") == 0 || strcmp(state, "requeued") == 0;
-    bool live = in_job ? queue_is_live(&facts->queue) : facts->owner != NULL;
-    if ((says_it_runs(state) || waits) && !live)
-        state = "lost";
-    else if (waits)
-        state = "waiting";
-    (void)snprintf(facts->state, sizeof facts->state, "%s", state[0] != '\0' ? state : "unknown");
-}
-
-static int64_t steps_of(const char *run)
-{
-    char *path = NULL;
-    struct config_stages stages = {0};
-    int64_t steps = 0;
-    if (core_format(&path, "%s/config.yaml", run) == LS_OK && files_exists(path) &&
-        config_stages_open(&stages, path, NULL, 0) == LS_OK &&
-        config_stages_resolve(&stages) == LS_OK)
-        steps = config_stages_steps(&stages);
-    config_stages_close(&stages);
-    free(path);
-    return steps;
-}
-
-static ls_status read_facts(struct run_facts *out, const char *run)
-{
-    ls_status st = LS_OK;
-    memset(out, 0, sizeof *out);
-    bool found = job_file_read(&out->file, run);
-    out->trained = progress_read(&out->progress, run);
-    if (!found && !out->trained) {
-        st = LS_FAIL(files_exists(run) ? LS_USAGE : LS_IO, "%s: %s", run,
-                     files_exists(run) ? "not a run folder: nothing was started or submitted there"
-                                       : "no such folder");
-        goto done;
-    }
-    out->saved_step = progress_saved_step(run);
-    out->total_steps = steps_of(run);
-    LS_TRY(run_folder_owner(&out->owner, run));
-    if (out->file.job[0] != '\0' && queue_read(&out->queue, out->file.job) != LS_OK) {
-        log_warn("slurm cannot_be_asked reason=\"%s\"", status_message());
-        status_clear();
-        out->queue.listed = true; /* so that nothing is taken for lost */
-        (void)snprintf(out->queue.state, sizeof out->queue.state, "RUNNING");
-        (void)snprintf(out->queue.reason, sizeof out->queue.reason, "unknown");
-    }
-    work_out_state(out);
-done:
-    return st;
-}
 
 static void print_progress(const struct run_facts *facts)
 {
@@ -113,7 +36,8 @@ static void print_progress(const struct run_facts *facts)
         (void)printf(", loss %.4f", p->loss);
     if (isfinite(p->clips_per_s))
         (void)printf(", %.1f clips/s", p->clips_per_s);
-    if (says_it_runs(facts->state) && facts->total_steps > p->step && isfinite(p->step_s)) {
+    if (run_facts_say_it_runs(facts->state) && facts->total_steps > p->step &&
+        isfinite(p->step_s)) {
         double left = (double)(facts->total_steps - p->step) * p->step_s;
         (void)printf(", about %.0f %s left", left < 100 ? left : left / 60,
                      left < 100 ? "s" : "min");
@@ -139,7 +63,7 @@ static void print_status(const struct run_facts *facts, const char *run)
     (void)printf("run        %s\nstate      %s", run, facts->state);
     if (file->since[0] != '\0')
         (void)printf(" since %s", file->since);
-    if (says_it_runs(facts->state))
+    if (run_facts_say_it_runs(facts->state))
         (void)printf(": %d of %d workers, launcher on %s, start %" PRId64, file->workers,
                      file->workers_asked, file->host, file->run_epoch);
     (void)printf("\n");
@@ -189,13 +113,13 @@ static ls_status run_status(const void *given)
     const struct run_options *options = given;
     const char *run = options->paths.values[0];
     struct run_facts facts;
-    LS_TRY(read_facts(&facts, run));
+    LS_TRY(run_facts_read(&facts, run));
     if (options->json)
         LS_TRY(print_json(&facts, run));
     else
         print_status(&facts, run);
 done:
-    free(facts.owner);
+    run_facts_close(&facts);
     return st;
 }
 
@@ -293,7 +217,7 @@ static ls_status run_cancel(const void *given)
     const struct run_options *options = given;
     const char *run = options->paths.values[0];
     struct run_facts facts;
-    LS_TRY(read_facts(&facts, run));
+    LS_TRY(run_facts_read(&facts, run));
     if (facts.file.job[0] == '\0' && facts.owner == NULL) {
         (void)printf("nothing of it runs: %s\n", facts.state);
         goto done;
@@ -304,7 +228,7 @@ static ls_status run_cancel(const void *given)
     else
         LS_TRY(cancel_here(&facts, run, options->now));
 done:
-    free(facts.owner);
+    run_facts_close(&facts);
     return st;
 }
 

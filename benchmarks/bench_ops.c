@@ -110,7 +110,7 @@ static ls_status norm_gradient(struct bench *b)
 
 static ls_status split_heads(struct bench *b)
 {
-    return b->table->split_heads_fwd(b->device, b->array[0], matrix(b, 1, QKV), WIDTH, HEADS,
+    return b->table->split_heads_fwd(b->device, b->array[0], ROWS, matrix(b, 1, QKV), WIDTH, HEADS,
                                      HEAD_WIDTH, NULL, NULL);
 }
 
@@ -313,8 +313,16 @@ static ls_status run(struct bench *b)
         b->start[s] = s * LENGTH;
         b->length[s] = LENGTH;
     }
-    b->sequences = (struct op_sequences){SEQUENCES, ROWS,      ROWS,     LENGTH,
-                                         b->start,  b->length, b->start, b->length};
+    b->sequences = (struct op_sequences){.count = SEQUENCES,
+                                         .rows = ROWS,
+                                         .true_rows = ROWS,
+                                         .head_rows = ROWS,
+                                         .step = LENGTH,
+                                         .max_length = LENGTH,
+                                         .start = b->start,
+                                         .length = b->length,
+                                         .start_dev = b->start,
+                                         .length_dev = b->length};
     LS_TRY(ceiling_products(&b->products, b->table, b->device, OP_F32, false, now));
     LS_TRY(ceiling_memory(&b->memory, b->table, b->device, now));
     (void)printf("ceilings: products %.1f GFLOP/s, copies %.1f GB/s\n", 1e-9 * b->products,

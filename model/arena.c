@@ -9,10 +9,15 @@ size_t arena_element_bytes(enum op_dtype dtype)
     return dtype == OP_F32 ? sizeof(float) : sizeof(uint16_t);
 }
 
+size_t arena_padded(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
 void *arena_take(struct arena *arena, size_t bytes)
 {
     const size_t offset = arena->used;
-    arena->used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    arena->used += arena_padded(bytes);
     if (arena->used > arena->peak)
         arena->peak = arena->used;
     return arena->base_dev == NULL ? NULL : arena->base_dev + offset;

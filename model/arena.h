@@ -19,6 +19,9 @@ struct arena {
 /* Bytes of an element.  Local. */
 size_t arena_element_bytes(enum op_dtype dtype);
 
+/* `bytes` up to where the next array starts.  Local. */
+size_t arena_padded(size_t bytes);
+
 /* Room for `bytes`, aligned to 256 bytes; NULL while sizes are being learnt.  Local, cannot fail:
  * the second run takes what the first one took. */
 void *arena_take(struct arena *arena, size_t bytes);

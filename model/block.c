@@ -69,7 +69,10 @@ void block_scratch_take(struct block_scratch *out, struct arena *arena,
     const int64_t dim = shape->dim;
     const int64_t wide = 3 * dim > shape->hidden ? 3 * dim : shape->hidden;
     *out = (struct block_scratch){0};
-    out->wide = arena_take_matrix(arena, rows, wide, dtype);
+    /* kv and q may lie in it one after the other; q too starts where arrays do, so that no plan of
+     * a product depends on how many rows there are. */
+    out->wide = arena_take(arena, arena_padded((size_t)(rows * wide) * arena_element_bytes(dtype)) +
+                                      arena_padded(1));
     if (!backward)
         return;
     out->narrow = arena_take_matrix(arena, rows, dim, dtype);
@@ -103,8 +106,9 @@ static struct views view(const struct layer_device *on, const struct block_shape
         .attended = layer_matrix(cache->attended, queries, dim, dtype),
         .qkv = layer_matrix(wide, keys, 3 * dim, dtype),
         .kv = layer_matrix(wide, keys, 2 * dim, dtype),
-        .q = layer_matrix(wide + (size_t)(keys * 2 * dim) * arena_element_bytes(dtype), queries,
-                          dim, dtype),
+        .q =
+            layer_matrix(wide + arena_padded((size_t)(keys * 2 * dim) * arena_element_bytes(dtype)),
+                         queries, dim, dtype),
         .narrow_keys = layer_matrix(scratch->narrow, keys, dim, dtype),
         .narrow_queries = layer_matrix(scratch->narrow, queries, dim, dtype),
     };
@@ -139,12 +143,15 @@ static ls_status project_fwd(const struct layer_device *on, const struct block_s
         LS_TRY(
             ops->linear_fwd(on->device, v->qkv, v->normed1, block->qkv.w, block->qkv.b_dev, false));
     }
-    LS_TRY(ops->split_heads_fwd(on->device, cache->q, queries, 0, shape->heads, shape->head_width,
-                                rotary_of(shape), rows->queries->positions_dev));
-    LS_TRY(ops->split_heads_fwd(on->device, cache->k, keys, key_column, shape->heads,
-                                shape->head_width, rotary_of(shape), rows->keys->positions_dev));
-    LS_TRY(ops->split_heads_fwd(on->device, cache->v, keys, key_column + dim, shape->heads,
-                                shape->head_width, NULL, rows->keys->positions_dev));
+    LS_TRY(ops->split_heads_fwd(on->device, cache->q, rows->queries->sequences.head_rows, queries,
+                                0, shape->heads, shape->head_width, rotary_of(shape),
+                                rows->queries->positions_dev));
+    LS_TRY(ops->split_heads_fwd(on->device, cache->k, rows->keys->sequences.head_rows, keys,
+                                key_column, shape->heads, shape->head_width, rotary_of(shape),
+                                rows->keys->positions_dev));
+    LS_TRY(ops->split_heads_fwd(on->device, cache->v, rows->keys->sequences.head_rows, keys,
+                                key_column + dim, shape->heads, shape->head_width, NULL,
+                                rows->keys->positions_dev));
 done:
     return st;
 }
@@ -266,12 +273,15 @@ static ls_status project_bwd(const struct layer_device *on, const struct block_s
     const struct op_matrix dqueries = selects ? v->q : v->qkv;
     const struct op_matrix dkeys = selects ? v->kv : v->qkv;
     const int64_t key_column = selects ? 0 : dim;
-    LS_TRY(ops->split_heads_bwd(on->device, dqueries, 0, scratch->dq, shape->heads,
-                                shape->head_width, rotary_of(shape), rows->queries->positions_dev));
-    LS_TRY(ops->split_heads_bwd(on->device, dkeys, key_column, scratch->dk, shape->heads,
-                                shape->head_width, rotary_of(shape), rows->keys->positions_dev));
-    LS_TRY(ops->split_heads_bwd(on->device, dkeys, key_column + dim, scratch->dv, shape->heads,
-                                shape->head_width, NULL, rows->keys->positions_dev));
+    LS_TRY(ops->split_heads_bwd(on->device, dqueries, 0, scratch->dq,
+                                rows->queries->sequences.head_rows, shape->heads, shape->head_width,
+                                rotary_of(shape), rows->queries->positions_dev));
+    LS_TRY(ops->split_heads_bwd(on->device, dkeys, key_column, scratch->dk,
+                                rows->keys->sequences.head_rows, shape->heads, shape->head_width,
+                                rotary_of(shape), rows->keys->positions_dev));
+    LS_TRY(ops->split_heads_bwd(on->device, dkeys, key_column + dim, scratch->dv,
+                                rows->keys->sequences.head_rows, shape->heads, shape->head_width,
+                                NULL, rows->keys->positions_dev));
     if (!selects) {
         LS_TRY(layer_linear_bwd_weight(on, &block->qkv, v->qkv, v->normed1));
         LS_TRY(ops->linear_bwd_data(on->device, v->narrow_keys, v->qkv, block->qkv.w, false));

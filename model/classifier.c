@@ -163,16 +163,16 @@ static ls_status query_fwd(const struct layer_device *on, const struct classifie
                               (float)shape->eps));
     LS_TRY(ops->linear_fwd(on->device, v->kv, v->normed, classifier->kv.w, classifier->kv.b_dev,
                            false));
-    LS_TRY(ops->split_heads_fwd(on->device, cache->k, v->kv, 0, shape->heads, shape->head_width,
-                                NULL, NULL));
-    LS_TRY(ops->split_heads_fwd(on->device, cache->v, v->kv, shape->dim, shape->heads,
-                                shape->head_width, NULL, NULL));
+    LS_TRY(ops->split_heads_fwd(on->device, cache->k, rows->tokens.sequences.head_rows, v->kv, 0,
+                                shape->heads, shape->head_width, NULL, NULL));
+    LS_TRY(ops->split_heads_fwd(on->device, cache->v, rows->tokens.sequences.head_rows, v->kv,
+                                shape->dim, shape->heads, shape->head_width, NULL, NULL));
     LS_TRY(
         ops->gather_rows(on->device, v->query, v->normed, rows->fill_dev, classifier->query_dev));
     LS_TRY(
         ops->linear_fwd(on->device, v->q, v->query, classifier->q.w, classifier->q.b_dev, false));
-    LS_TRY(ops->split_heads_fwd(on->device, cache->q, v->q, 0, shape->heads, shape->head_width,
-                                NULL, NULL));
+    LS_TRY(ops->split_heads_fwd(on->device, cache->q, rows->queries.sequences.head_rows, v->q, 0,
+                                shape->heads, shape->head_width, NULL, NULL));
     LS_TRY(ops->attention_fwd(on->device, v->attended, cache->lse, cache->q, cache->k, cache->v,
                               shape->heads, shape->head_width, &rows->queries.sequences,
                               &rows->tokens.sequences));
@@ -224,16 +224,17 @@ static ls_status query_bwd(const struct layer_device *on, const struct classifie
                               cache->lse, cache->q, cache->k, cache->v, shape->heads,
                               shape->head_width, &rows->queries.sequences,
                               &rows->tokens.sequences));
-    LS_TRY(ops->split_heads_bwd(on->device, v->q, 0, scratch->dq, shape->heads, shape->head_width,
-                                NULL, NULL));
+    LS_TRY(ops->split_heads_bwd(on->device, v->q, 0, scratch->dq, rows->queries.sequences.head_rows,
+                                shape->heads, shape->head_width, NULL, NULL));
     LS_TRY(layer_linear_bwd_weight(on, &classifier->q, v->q, v->query));
     LS_TRY(ops->linear_bwd_data(on->device, v->dquery, v->q, classifier->q.w, false));
     LS_TRY(ops->scatter_rows(on->device, v->attended, classifier->dquery_dev, v->dquery,
                              rows->fill_dev, true));
-    LS_TRY(ops->split_heads_bwd(on->device, v->kv, 0, scratch->dk, shape->heads, shape->head_width,
+    LS_TRY(ops->split_heads_bwd(on->device, v->kv, 0, scratch->dk, rows->tokens.sequences.head_rows,
+                                shape->heads, shape->head_width, NULL, NULL));
+    LS_TRY(ops->split_heads_bwd(on->device, v->kv, shape->dim, scratch->dv,
+                                rows->tokens.sequences.head_rows, shape->heads, shape->head_width,
                                 NULL, NULL));
-    LS_TRY(ops->split_heads_bwd(on->device, v->kv, shape->dim, scratch->dv, shape->heads,
-                                shape->head_width, NULL, NULL));
     LS_TRY(layer_linear_bwd_weight(on, &classifier->kv, v->kv, v->normed));
     LS_TRY(ops->linear_bwd_data(on->device, v->dnormed, v->kv, classifier->kv.w, false));
     LS_TRY(ops->layernorm_bwd(on->device, dx, classifier->norm1.dgain_dev,

@@ -125,6 +125,8 @@ static ls_status open_layout(struct frozen *frozen)
         .sequences = {.count = clips,
                       .rows = rows,
                       .true_rows = true_rows,
+                      .head_rows = rows,
+                      .step = frozen->tokens,
                       .max_length = frozen->tokens,
                       .start = start,
                       .length = length,

@@ -1,9 +1,10 @@
 /* What depends on shapes is made before the first step.
  *
  * Every product belongs to one of five matrices, whose row count is a multiple of clips * bucket
- * within bounds that the mask config gives.  So the model's own code is walked through with each
- * possible row count, on the device's `prepare` operators, which make plans and compute nothing:
- * the list of shapes cannot drift from what a step asks for. */
+ * within bounds that the mask config gives; attention looks at a bound on lengths, of which there
+ * are few.  So the model's own code is walked through with each possible row count and bound, on
+ * the device's `prepare` operators, which make plans and compute nothing: the list of shapes cannot
+ * drift from what a step asks for. */
 #include "model/jepa.h"
 
 #include "model/jepa_parts.h"
@@ -44,6 +45,11 @@ static struct bucket_ranges ranges_of(const struct layout_limits *l, int tokens)
     return out;
 }
 
+static int64_t whole(int64_t rows, int64_t multiple)
+{
+    return (rows + multiple - 1) / multiple * multiple;
+}
+
 /* Rows of the `i`-th size of a matrix; beyond the last the last. */
 static struct layout_rows rows_of(const struct jepa *jepa, struct bucket_range range, int i,
                                   int *sizes)
@@ -51,11 +57,21 @@ static struct layout_rows rows_of(const struct jepa *jepa, struct bucket_range r
     const struct layout_limits *l = &jepa->limits;
     const int count = range.fewest + i < range.most ? range.fewest + i : range.most;
     const int64_t rows = (int64_t)l->clips * l->bucket * count;
-    const int64_t multiple = l->row_multiple;
     if (range.most - range.fewest + 1 > *sizes)
         *sizes = range.most - range.fewest + 1;
     return (struct layout_rows){
-        .sequences = {.rows = (rows + multiple - 1) / multiple * multiple, .true_rows = rows}};
+        .sequences = {.rows = whole(rows, l->row_multiple), .true_rows = rows}};
+}
+
+/* What attention looks at: the `i`-th bound on lengths of which `most` is the largest. */
+static void bound(struct layout_rows *rows, const struct jepa *jepa, int i, int64_t most,
+                  int64_t head_rows)
+{
+    const struct layout_limits *l = &jepa->limits;
+    const int64_t length = (int64_t)l->bucket * (i + 1);
+    rows->sequences.count = l->groups * l->clips;
+    rows->sequences.head_rows = head_rows;
+    rows->sequences.max_length = layout_bound(l, smaller(length, most));
 }
 
 /* A layout of which only row counts, and whether rows are selected, are looked at. */
@@ -64,14 +80,26 @@ static struct layout layout_of(const struct jepa *jepa, const struct bucket_rang
 {
     static const int32_t somewhere = 0;
     const struct layout_limits *l = &jepa->limits;
-    const int64_t multiple = l->row_multiple;
     const int64_t all = (int64_t)l->clips * tokens;
+    int64_t context = 0;
+    int64_t both = 0;
+    for (int g = 0; g < l->groups; g++) {
+        const int64_t here = smaller(l->max_context[g], tokens);
+        context = here > context ? here : context;
+        both = smaller(tokens, here + l->max_predicted[g]) > both
+                   ? smaller(tokens, here + l->max_predicted[g])
+                   : both;
+    }
     struct layout out = {
         .clips = l->clips,
         .groups = l->groups,
         .tokens = tokens,
-        .target = {.sequences = {.rows = (all + multiple - 1) / multiple * multiple,
-                                 .true_rows = all}},
+        .target = {.sequences = {.count = l->clips,
+                                 .rows = whole(all, l->row_multiple),
+                                 .true_rows = all,
+                                 .head_rows = l->target_rows,
+                                 .step = tokens,
+                                 .max_length = tokens}},
         .queries = rows_of(jepa, ranges->query, i, sizes),
         .context = rows_of(jepa, ranges->context, i, sizes),
         .predictor = rows_of(jepa, ranges->predictor, i, sizes),
@@ -79,6 +107,12 @@ static struct layout layout_of(const struct jepa *jepa, const struct bucket_rang
         .query_index_dev = &somewhere,
         .prediction_index_dev = &somewhere,
     };
+    bound(&out.queries, jepa, i, l->tokens, l->query_rows);
+    out.queries.sequences.count = l->clips;
+    out.queries.sequences.max_length = layout_bound(l, l->tokens);
+    bound(&out.context, jepa, i, context, l->context_rows);
+    bound(&out.predictor, jepa, i, both, l->predictor_rows);
+    bound(&out.predictions, jepa, i, both, l->prediction_rows);
     if (l->whole_target)
         out.queries = out.target;
     return out;

@@ -1,157 +1,13 @@
-/* All index arrays of a micro-batch lie in one block of pinned host memory, which is filled in one
- * go and uploaded in one copy; where device memory is the host's, it is used as it is. */
-#include "model/layout.h"
-
-#include <stdlib.h>
+/* Fills the index arrays of a micro-batch in one go. */
 #include <string.h>
 
+#include "model/layout_parts.h"
+
 enum { PADDING = -2, MASK_TOKEN = -1 };
-
-/* Offsets of the arrays in the block, in elements. */
-struct places {
-    int64_t target_position, target_patches;
-    int64_t query_position, query_index;
-    int64_t context_position, context_patches;
-    int64_t predictor_position, predictor_index;
-    int64_t prediction_position, prediction_index, goal_index;
-    int64_t target_start, target_length, query_start, query_length;
-    int64_t context_start, context_length, predictor_start, predictor_length;
-    int64_t prediction_start, prediction_length, group_start, group_length;
-};
-
-struct layout_builder {
-    struct layout_limits limits;
-    const struct op_table *ops;
-    struct op_device *device;
-    struct places at;
-    int64_t count; /* elements of the block */
-    int32_t *host;
-    int32_t *block_dev;
-    int32_t *query_row; /* [clips * tokens] host: row of the query matrix, -1: nobody predicts it */
-};
-
-static int64_t padded(int64_t rows, int multiple)
-{
-    return (rows + multiple - 1) / multiple * multiple;
-}
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 static int64_t larger(int64_t a, int64_t b)
 {
     return a > b ? a : b;
-}
-
-void layout_limits_complete(struct layout_limits *l)
-{
-    int64_t contexts = 0;
-    int64_t predictions = 0;
-    int64_t both = 0;
-    int64_t predicted = 0;
-    for (int g = 0; g < l->groups; g++) {
-        contexts += padded(l->max_context[g], l->bucket);
-        predictions += padded(l->max_predicted[g], l->bucket);
-        both +=
-            padded(smaller(l->tokens, (int64_t)l->max_context[g] + l->max_predicted[g]), l->bucket);
-        predicted += l->max_predicted[g];
-    }
-    const int64_t clips = l->clips;
-    const int64_t queries =
-        l->whole_target ? l->tokens : padded(smaller(l->tokens, predicted), l->bucket);
-    l->target_rows = padded(clips * l->tokens, l->row_multiple);
-    l->query_rows = padded(clips * queries, l->row_multiple);
-    l->context_rows = padded(clips * contexts, l->row_multiple);
-    l->predictor_rows = padded(clips * both, l->row_multiple);
-    l->prediction_rows = padded(clips * predictions, l->row_multiple);
-}
-
-/* Arrays start at multiples of 64 elements. */
-static int64_t take(int64_t *used, int64_t count)
-{
-    const int64_t at = *used;
-    *used += padded(count, 64);
-    return at;
-}
-
-static int64_t place(struct places *at, const struct layout_limits *l)
-{
-    int64_t used = 0;
-    const int64_t sequences = (int64_t)l->clips * l->groups;
-    at->target_position = take(&used, l->target_rows);
-    at->target_patches = take(&used, l->target_rows);
-    at->query_position = take(&used, l->query_rows);
-    at->query_index = take(&used, l->query_rows);
-    at->context_position = take(&used, l->context_rows);
-    at->context_patches = take(&used, l->context_rows);
-    at->predictor_position = take(&used, l->predictor_rows);
-    at->predictor_index = take(&used, l->predictor_rows);
-    at->prediction_position = take(&used, l->prediction_rows);
-    at->prediction_index = take(&used, l->prediction_rows);
-    at->goal_index = take(&used, l->prediction_rows);
-    at->target_start = take(&used, l->clips);
-    at->target_length = take(&used, l->clips);
-    at->query_start = take(&used, l->clips);
-    at->query_length = take(&used, l->clips);
-    at->context_start = take(&used, sequences);
-    at->context_length = take(&used, sequences);
-    at->predictor_start = take(&used, sequences);
-    at->predictor_length = take(&used, sequences);
-    at->prediction_start = take(&used, sequences);
-    at->prediction_length = take(&used, sequences);
-    at->group_start = take(&used, sequences);
-    at->group_length = take(&used, sequences);
-    return used;
-}
-
-ls_status layout_open(struct layout_builder **out, const struct layout_limits *limits,
-                      const struct op_table *ops, struct op_device *device)
-{
-    ls_status st = LS_OK;
-    *out = NULL;
-    struct layout_builder *b = calloc(1, sizeof *b);
-    const size_t tokens = (size_t)limits->clips * (size_t)limits->tokens;
-    if (b != NULL)
-        b->query_row = malloc(tokens * sizeof *b->query_row);
-    if (b == NULL || b->query_row == NULL) {
-        st = LS_FAIL(LS_NOMEM, "out of memory for the rows of %zu tokens", tokens);
-        goto done;
-    }
-    b->limits = *limits;
-    b->ops = ops;
-    b->device = device;
-    b->count = place(&b->at, limits);
-    const size_t bytes = (size_t)b->count * sizeof *b->host;
-    void *memory = NULL;
-    LS_TRY(ops->host_allocate(device, &memory, bytes));
-    b->host = memory;
-    b->block_dev = memory;
-    if (!ops->host_memory) {
-        b->block_dev = NULL;
-        LS_TRY(ops->allocate(device, &memory, bytes));
-        b->block_dev = memory;
-    }
-    *out = b;
-    b = NULL;
-done:
-    layout_close(&b);
-    return st;
-}
-
-void layout_close(struct layout_builder **builder)
-{
-    struct layout_builder *b = *builder;
-    if (b == NULL)
-        return;
-    if (b->block_dev != NULL && b->block_dev != b->host)
-        b->ops->release(b->device, b->block_dev);
-    if (b->host != NULL)
-        b->ops->host_release(b->device, b->host);
-    free(b->query_row);
-    free(b);
-    *builder = NULL;
 }
 
 static ls_status check_list(const int32_t *list, int clips, int count, int limit, int tokens,
@@ -207,10 +63,10 @@ static void pad_rows(const struct layout_builder *b, struct matrix_places at, in
 /* Close a matrix of `used` rows, padding between sequences included.  `bound`: the planned length
  * of a sequence, or 0: the longest, padded to the device's multiple. */
 static struct layout_rows close_rows(const struct layout_builder *b, struct matrix_places at,
-                                     int64_t used, int count, int64_t bound)
+                                     int64_t used, int count, int64_t bound, int64_t head_rows)
 {
     struct layout_rows out = {.positions_dev = b->block_dev + at.position};
-    const int64_t rows = padded(used, b->limits.row_multiple);
+    const int64_t rows = layout_padded(used, b->limits.row_multiple);
     int64_t true_rows = 0;
     int32_t longest = 0;
     pad_rows(b, at, used, rows);
@@ -223,7 +79,8 @@ static struct layout_rows close_rows(const struct layout_builder *b, struct matr
         .count = count,
         .rows = rows,
         .true_rows = true_rows,
-        .max_length = (int)(bound > 0 ? bound : padded(longest, b->limits.row_multiple)),
+        .head_rows = head_rows,
+        .max_length = (int)(bound > 0 ? bound : layout_padded(longest, b->limits.row_multiple)),
         .start = b->host + at.start,
         .length = b->host + at.length,
         .start_dev = b->block_dev + at.start,
@@ -262,7 +119,7 @@ static void build_target(struct layout *out, struct layout_builder *b,
                                         at->query_length};
     const int64_t most = mark_queries(b, batch, out->tokens);
     const bool steps = b->limits.bucket > 1 && !b->limits.whole_target;
-    const int64_t step = steps ? padded(most, b->limits.bucket) : 0;
+    const int64_t step = steps ? layout_padded(most, b->limits.bucket) : 0;
     int64_t queries = 0;
     for (int c = 0; c < batch->clips; c++) {
         b->host[at->target_start + c] = c * out->tokens;
@@ -284,9 +141,14 @@ static void build_target(struct layout *out, struct layout_builder *b,
             queries = (c + 1) * step;
         }
     }
-    out->target =
-        close_rows(b, target, (int64_t)batch->clips * out->tokens, batch->clips, out->tokens);
-    out->queries = close_rows(b, query, queries, batch->clips, step);
+    out->target = close_rows(b, target, (int64_t)batch->clips * out->tokens, batch->clips,
+                             out->tokens, b->limits.target_rows);
+    out->target.sequences.step = out->tokens;
+    out->queries =
+        close_rows(b, query, queries, batch->clips,
+                   steps ? layout_bound(&b->limits, b->limits.tokens) : 0, b->limits.query_rows);
+    if (b->limits.whole_target)
+        out->queries.sequences.step = out->tokens;
     out->target_patches_dev = b->block_dev + at->target_patches;
     out->query_index_dev = b->block_dev + at->query_index;
 }
@@ -331,7 +193,7 @@ static void build_sequence(struct layout_builder *b, struct cursor *row, int seq
 struct group_matrices {
     struct matrix_places context, predictor, prediction;
     struct cursor row;
-    struct cursor bound; /* longest sequence, padded to the bucket */
+    int64_t longest_context, longest; /* sequence of the context, of the predictor */
 };
 
 /* The sequences of one group, each padded to the bucket. */
@@ -341,8 +203,9 @@ static void build_group(struct layout *out, struct layout_builder *b, struct gro
     const int bucket = b->limits.bucket;
     const int contexts = batch->context_count[g];
     const int predicted = batch->predicted_count[g];
-    const struct cursor step = {padded(contexts, bucket), padded(contexts + predicted, bucket),
-                                padded(predicted, bucket)};
+    const struct cursor step = {layout_padded(contexts, bucket),
+                                layout_padded(contexts + predicted, bucket),
+                                layout_padded(predicted, bucket)};
     const struct cursor first = m->row;
     out->group_first[g] = first.prediction;
     for (int c = 0; c < batch->clips; c++) {
@@ -357,9 +220,8 @@ static void build_group(struct layout *out, struct layout_builder *b, struct gro
             b->host[b->at.goal_index + r] = PADDING;
         m->row = end;
     }
-    m->bound = (struct cursor){larger(m->bound.context, step.context),
-                               larger(m->bound.predictor, step.predictor),
-                               larger(m->bound.prediction, step.prediction)};
+    m->longest_context = larger(m->longest_context, contexts);
+    m->longest = larger(m->longest, (int64_t)contexts + predicted);
 }
 
 static void build_groups(struct layout *out, struct layout_builder *b,
@@ -377,11 +239,16 @@ static void build_groups(struct layout *out, struct layout_builder *b,
     };
     for (int g = 0; g < out->groups; g++)
         build_group(out, b, &m, batch, g);
-    if (b->limits.bucket == 1)
-        m.bound = (struct cursor){0, 0, 0};
-    out->context = close_rows(b, m.context, m.row.context, sequences, m.bound.context);
-    out->predictor = close_rows(b, m.predictor, m.row.predictor, sequences, m.bound.predictor);
-    out->predictions = close_rows(b, m.prediction, m.row.prediction, sequences, m.bound.prediction);
+    const bool buckets = b->limits.bucket > 1;
+    const int context = buckets ? layout_bound(&b->limits, m.longest_context) : 0;
+    const int predictor = buckets ? layout_bound(&b->limits, m.longest) : 0;
+    out->context =
+        close_rows(b, m.context, m.row.context, sequences, context, b->limits.context_rows);
+    out->predictor =
+        close_rows(b, m.predictor, m.row.predictor, sequences, predictor, b->limits.predictor_rows);
+    /* Bounded like the predictor's, so that both lengths of its last block go together. */
+    out->predictions = close_rows(b, m.prediction, m.row.prediction, sequences, predictor,
+                                  b->limits.prediction_rows);
     for (int64_t r = m.row.prediction; r < out->predictions.sequences.rows; r++)
         b->host[at->goal_index + r] = PADDING;
     out->context_patches_dev = b->block_dev + at->context_patches;
@@ -398,7 +265,7 @@ static void build_views(struct layout *out, struct layout_builder *b,
     for (int g = 0; g < out->groups; g++) {
         const bool last = g + 1 == out->groups;
         const int predicted = batch->predicted_count[g];
-        const int64_t step = padded(predicted, b->limits.bucket);
+        const int64_t step = layout_padded(predicted, b->limits.bucket);
         const bool close = step == predicted;
         const int count = close ? 1 : batch->clips;
         const int64_t true_rows = (int64_t)batch->clips * predicted;

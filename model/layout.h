@@ -14,7 +14,8 @@
  * Mask lengths differ from step to step.  With a bucket, each sequence of all but the target matrix
  * begins a multiple of `bucket` rows behind the one before it, so that few shapes occur and what is
  * made for a shape can be made before the first step; the rows between are padding.  Rows are
- * padded to the device's multiple at the end of a matrix. */
+ * padded to the device's multiple at the end of a matrix.  What lies head by head has room for the
+ * most rows that can occur, so that its strides never change. */
 #ifndef LOCKSTEP_MODEL_LAYOUT_H
 #define LOCKSTEP_MODEL_LAYOUT_H
 
@@ -63,6 +64,10 @@ struct layout_builder;
 
 /* Fill the row limits from the others.  Local. */
 void layout_limits_complete(struct layout_limits *limits);
+
+/* What attention is planned for where sequences are padded and the longest has `length` tokens: one
+ * of few lengths, eighths of the longest clip.  Local. */
+int layout_bound(const struct layout_limits *limits, int64_t length);
 
 /* Local.  Errors: LS_NOMEM, LS_DEVICE. */
 ls_status layout_open(struct layout_builder **out, const struct layout_limits *limits,

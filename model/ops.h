@@ -42,9 +42,13 @@ struct op_matrix {
  * CPU the pointers are equal). */
 struct op_sequences {
     int count;
-    int64_t rows;                          /* of the matrix, padding included */
-    int64_t true_rows;                     /* sum of lengths */
-    int max_length;                        /* bound on lengths that the launch is planned for */
+    int64_t rows;      /* of the matrix, padding included */
+    int64_t true_rows; /* sum of lengths */
+    int64_t head_rows; /* from one head to the next where they lie apart: q, k, v, their gradients
+                        * and lse; at least `rows`.  Attention only. */
+    int64_t step;      /* from one sequence to the next, whatever the micro-batch; 0: only `start`
+                        * tells */
+    int max_length;    /* bound on lengths that the launch is planned for */
     const int32_t *start, *length;         /* [count] host: first row and true length */
     const int32_t *start_dev, *length_dev; /* [count] */
 };
@@ -108,9 +112,10 @@ enum op_queue { OP_QUEUE_COMPUTE, OP_QUEUE_COPY, OP_QUEUE_COUNT };
 
 /* What was made for a shape: plans of products, and of fused attention. */
 struct op_plan_counts {
-    int64_t prepared;                         /* plans of products made ahead */
-    int64_t hits, misses;                     /* products whose plan was there; was not */
-    int64_t attention_hits, attention_misses; /* likewise, of fused attention */
+    int64_t prepared;     /* plans of products made ahead */
+    int64_t hits, misses; /* products whose plan was there; was not */
+    int64_t attention_prepared, attention_hits, attention_misses; /* likewise, of fused attention */
+    int64_t attention_refused; /* plans that there are not: plain attention runs */
 };
 
 struct op_device;
@@ -204,22 +209,24 @@ struct op_table {
                                bool accumulate);
 
     /* heads[h][row][c] = turn(in[row][column + h * head_width + c]) for `heads` heads: the columns
-     * of q, k or v of a qkv matrix into contiguous per-head buffers.  rotary NULL: no turn (v).
-     * positions_dev[row] is the row's token number.  LS_USAGE for an odd head_width, and for heads
-     * or axes that do not fit. */
-    ls_status (*split_heads_fwd)(struct op_device *device, void *heads_dev, struct op_matrix in,
-                                 int64_t column, int heads, int head_width,
+     * of q, k or v of a qkv matrix into per-head buffers, `head_rows` rows from one to the next.
+     * rotary NULL: no turn (v).  positions_dev[row] is the row's token number.  LS_USAGE for an odd
+     * head_width, and for heads, rows or axes that do not fit. */
+    ls_status (*split_heads_fwd)(struct op_device *device, void *heads_dev, int64_t head_rows,
+                                 struct op_matrix in, int64_t column, int heads, int head_width,
                                  const struct op_rotary *rotary, const int32_t *positions_dev);
     /* The transpose of split_heads_fwd: din[row][column + ...] = turn^T(dheads[h][row][...]). */
     ls_status (*split_heads_bwd)(struct op_device *device, struct op_matrix din, int64_t column,
-                                 const void *dheads_dev, int heads, int head_width,
-                                 const struct op_rotary *rotary, const int32_t *positions_dev);
+                                 const void *dheads_dev, int64_t head_rows, int heads,
+                                 int head_width, const struct op_rotary *rotary,
+                                 const int32_t *positions_dev);
 
     /* o[q_row][h * head_width + c]: softmax(q k^T / sqrt(head_width)) v within each pair of
-     * sequences (query sequence s attends to key sequence s).  q [heads][q rows][head_width], k and
-     * v [heads][kv rows][head_width], dtype of `o`. lse [heads][q rows] float32: log of the softmax
-     * denominator, for backward (NULL: not kept).  Padding rows of o are finite, rows of queries
-     * without a key zero; what lse holds for both is not read.  Never stores an N x N matrix. */
+     * sequences (query sequence s attends to key sequence s).  q [heads][q head_rows][head_width],
+     * k and v [heads][kv head_rows][head_width], dtype of `o`. lse [heads][q head_rows] float32:
+     * log of the softmax denominator, for backward (NULL: not kept).  Padding rows of o are finite,
+     * rows of queries without a key zero; what lse holds for both is not read.  Never stores an N x
+     * N matrix. */
     ls_status (*attention_fwd)(struct op_device *device, struct op_matrix o, float *lse_dev,
                                const void *q_dev, const void *k_dev, const void *v_dev, int heads,
                                int head_width, const struct op_sequences *queries,

@@ -158,13 +158,15 @@ static ls_status prepare(struct trainer *trainer)
         LS_TRY(jepa_prepare(trainer->jepa, data->datasets[d].frames_per_clip));
     struct op_plan_counts counts = device->table->plan_counts(device->device);
     if (counts.prepared > 0)
-        log_info("plans prepared=%" PRId64 " bucket_tokens=%d seconds=%.3f", counts.prepared,
-                 trainer->device.bucket_tokens, clock_now_s() - start_s);
+        log_info("plans prepared=%" PRId64 " attention_prepared=%" PRId64
+                 " bucket_tokens=%d seconds=%.3f",
+                 counts.prepared, counts.attention_prepared, trainer->device.bucket_tokens,
+                 clock_now_s() - start_s);
 done:
     return st;
 }
 
-/* Of products, all plans should have been there. */
+/* All plans should have been there. */
 static void report_plans(const struct trainer *trainer)
 {
     const struct model_device *device = &trainer->device.model;
@@ -173,9 +175,10 @@ static void report_plans(const struct trainer *trainer)
     struct op_plan_counts counts = device->table->plan_counts(device->device);
     if (counts.hits + counts.misses > 0)
         log_info("plans prepared=%" PRId64 " hits=%" PRId64 " misses=%" PRId64
-                 " attention_hits=%" PRId64 " attention_misses=%" PRId64,
-                 counts.prepared, counts.hits, counts.misses, counts.attention_hits,
-                 counts.attention_misses);
+                 " attention_prepared=%" PRId64 " attention_hits=%" PRId64
+                 " attention_misses=%" PRId64 " attention_refused=%" PRId64,
+                 counts.prepared, counts.hits, counts.misses, counts.attention_prepared,
+                 counts.attention_hits, counts.attention_misses, counts.attention_refused);
 }
 
 static ls_status open_model(struct trainer *trainer)

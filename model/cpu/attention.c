@@ -15,7 +15,8 @@ ls_status attention_shape_of(struct attention_shape *out, const struct op_device
                              const struct op_sequences *queries, const struct op_sequences *keys)
 {
     if (heads < 1 || head_width < 1 || (int64_t)heads * head_width != o.columns ||
-        queries->rows != o.rows || queries->count != keys->count)
+        queries->rows != o.rows || queries->head_rows < queries->rows ||
+        keys->head_rows < keys->rows || queries->count != keys->count)
         return LS_FAIL(LS_USAGE,
                        "%s: %d heads of %d, %d query and %d key sequences do not fit [%lld, %lld]",
                        name, heads, head_width, queries->count, keys->count, (long long)o.rows,

@@ -72,12 +72,12 @@ static struct pair pair_of(const struct backward *b, int task)
     const struct attention_shape *shape = &b->shape;
     struct pair pair = {.head = task % shape->heads, .sequence = task / shape->heads};
     int64_t query_row = shape->queries->start[pair.sequence];
-    int64_t query_place = pair.head * shape->queries->rows + query_row;
+    int64_t query_place = pair.head * shape->queries->head_rows + query_row;
     pair.queries = shape->queries->length[pair.sequence];
     pair.keys = shape->keys->length[pair.sequence];
     pair.query_at = query_place * shape->head_width;
-    pair.key_at =
-        (pair.head * shape->keys->rows + shape->keys->start[pair.sequence]) * shape->head_width;
+    pair.key_at = (pair.head * shape->keys->head_rows + shape->keys->start[pair.sequence]) *
+                  shape->head_width;
     pair.output_at = query_row * b->o.columns + (int64_t)pair.head * shape->head_width;
     pair.lse = b->lse + query_place;
     return pair;
@@ -237,12 +237,12 @@ ls_status attention_bwd_cpu(struct op_device *device, void *dq_dev, void *dk_dev
     LS_TRY(cpu_workspace_check(device, cpu_attention_bwd_bytes(head_width, queries->max_length),
                                "attention_bwd"));
     b.max_length = queries->max_length;
-    b.q = cpu_matrix(q_dev, heads * queries->rows, head_width, o.dtype);
-    b.k = cpu_matrix(k_dev, heads * keys->rows, head_width, o.dtype);
-    b.v = cpu_matrix(v_dev, heads * keys->rows, head_width, o.dtype);
-    b.dq = cpu_matrix(dq_dev, heads * queries->rows, head_width, o.dtype);
-    b.dk = cpu_matrix(dk_dev, heads * keys->rows, head_width, o.dtype);
-    b.dv = cpu_matrix(dv_dev, heads * keys->rows, head_width, o.dtype);
+    b.q = cpu_matrix(q_dev, heads * queries->head_rows, head_width, o.dtype);
+    b.k = cpu_matrix(k_dev, heads * keys->head_rows, head_width, o.dtype);
+    b.v = cpu_matrix(v_dev, heads * keys->head_rows, head_width, o.dtype);
+    b.dq = cpu_matrix(dq_dev, heads * queries->head_rows, head_width, o.dtype);
+    b.dk = cpu_matrix(dk_dev, heads * keys->head_rows, head_width, o.dtype);
+    b.dv = cpu_matrix(dv_dev, heads * keys->head_rows, head_width, o.dtype);
     zero_padding(b.dq, queries, keys);
     zero_padding(b.dk, keys, queries);
     zero_padding(b.dv, keys, queries);

@@ -59,8 +59,9 @@ static void attend_block(const struct forward *f, const struct forward_slice *sl
     int64_t keys = shape->keys->length[s], padded = round_up_to(keys, kernels->lanes);
     int64_t row = shape->queries->start[s] + first, width = shape->head_width;
     int64_t rows = round_up_to(count, CPU_TILE_ROWS);
-    attention_load(f->device, slice->queries, rows, width, f->q, (h * f->o.rows + row) * width,
-                   width, count, width, shape->log2_scale);
+    attention_load(f->device, slice->queries, rows, width, f->q,
+                   (h * shape->queries->head_rows + row) * width, width, count, width,
+                   shape->log2_scale);
     kernels->product(&(struct tile_product){.c = slice->scores,
                                             .c_row = slice->score_width,
                                             .a = slice->queries,
@@ -75,7 +76,7 @@ static void attend_block(const struct forward *f, const struct forward_slice *sl
         float lse =
             kernels->softmax(slice->scores + i * slice->score_width, &inverse[i], keys, padded);
         if (f->lse != NULL)
-            f->lse[h * f->o.rows + row + i] = lse;
+            f->lse[h * shape->queries->head_rows + row + i] = lse;
     }
     for (int64_t key = 0; key < keys; key += CPU_KEYS)
         kernels->product(&(struct tile_product){.c = slice->outputs,
@@ -108,7 +109,7 @@ static void attend_task(const struct forward *f, int task)
         return;
     struct attention_arena arena = {cpu_slice(f->device, omp_get_thread_num()), 0};
     struct forward_slice slice = lay_out(&arena, width, f->max_length);
-    int64_t from = (h * shape->keys->rows + shape->keys->start[s]) * width;
+    int64_t from = (h * shape->keys->head_rows + shape->keys->start[s]) * width;
     attention_load_transposed(f->device, slice.keys, slice.value_rows, f->k, from, keys, width);
     slice.values = attention_rows(f->device, shape, f->v, from, keys, slice.value_rows);
     for (int64_t first = range.begin; first < range.end; first += CPU_QUERIES) {
@@ -137,13 +138,13 @@ ls_status attention_fwd_cpu(struct op_device *device, struct op_matrix o, float 
         attention_shape_of(&f.shape, device, "attention_fwd", o, heads, head_width, queries, keys));
     LS_TRY(cpu_workspace_check(device, cpu_attention_fwd_bytes(head_width, keys->max_length),
                                "attention_fwd"));
-    f.q = cpu_matrix(q_dev, heads * queries->rows, head_width, o.dtype);
-    f.k = cpu_matrix(k_dev, heads * keys->rows, head_width, o.dtype);
-    f.v = cpu_matrix(v_dev, heads * keys->rows, head_width, o.dtype);
+    f.q = cpu_matrix(q_dev, heads * queries->head_rows, head_width, o.dtype);
+    f.k = cpu_matrix(k_dev, heads * keys->head_rows, head_width, o.dtype);
+    f.v = cpu_matrix(v_dev, heads * keys->head_rows, head_width, o.dtype);
     if (any_row_without_keys(&f.shape)) {
         memset(o.data_dev, 0, (size_t)(o.rows * o.columns) * cpu_dtype_bytes(o.dtype));
         if (lse_dev != NULL)
-            memset(lse_dev, 0, (size_t)(heads * o.rows) * sizeof *lse_dev);
+            memset(lse_dev, 0, (size_t)(heads * queries->head_rows) * sizeof *lse_dev);
     }
     /* Enough tasks that threads finish together, but no more: each run transposes the keys anew. */
     int pairs = heads * queries->count;

@@ -126,11 +126,11 @@ ls_status layernorm_bwd_cpu(struct op_device *device, struct op_matrix dx, float
                             float *dbias_dev, struct op_matrix dy, struct op_matrix x,
                             const float *mean_dev, const float *rstd_dev, const float *gain_dev,
                             bool accumulate);
-ls_status split_heads_fwd_cpu(struct op_device *device, void *heads_dev, struct op_matrix in,
-                              int64_t column, int heads, int head_width,
+ls_status split_heads_fwd_cpu(struct op_device *device, void *heads_dev, int64_t head_rows,
+                              struct op_matrix in, int64_t column, int heads, int head_width,
                               const struct op_rotary *rotary, const int32_t *positions_dev);
 ls_status split_heads_bwd_cpu(struct op_device *device, struct op_matrix din, int64_t column,
-                              const void *dheads_dev, int heads, int head_width,
+                              const void *dheads_dev, int64_t head_rows, int heads, int head_width,
                               const struct op_rotary *rotary, const int32_t *positions_dev);
 ls_status attention_fwd_cpu(struct op_device *device, struct op_matrix o, float *lse_dev,
                             const void *q_dev, const void *k_dev, const void *v_dev, int heads,

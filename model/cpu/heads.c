@@ -10,8 +10,9 @@ struct turn {
     float cosine[HEAD_WIDTH_MAX], sine[HEAD_WIDTH_MAX];
 };
 
-static ls_status check_heads(const char *name, struct op_matrix matrix, int64_t column, int heads,
-                             int head_width, const struct op_rotary *rotary)
+static ls_status check_heads(const char *name, struct op_matrix matrix, int64_t head_rows,
+                             int64_t column, int heads, int head_width,
+                             const struct op_rotary *rotary)
 {
     if (heads < 1 || head_width < 2 || head_width > HEAD_WIDTH_MAX || head_width % 2 != 0 ||
         column < 0 || column + (int64_t)heads * head_width > matrix.columns)
@@ -19,6 +20,9 @@ static ls_status check_heads(const char *name, struct op_matrix matrix, int64_t 
                        "%s: %d heads of %d (which must be even) from column %lld do not fit %lld "
                        "columns",
                        name, heads, head_width, (long long)column, (long long)matrix.columns);
+    if (head_rows < matrix.rows)
+        return LS_FAIL(LS_USAGE, "%s: heads of %lld rows have no room for %lld", name,
+                       (long long)head_rows, (long long)matrix.rows);
     if (rotary != NULL && (rotary->axis_width < 0 || rotary->axis_width % 2 != 0 ||
                            3 * rotary->axis_width > head_width))
         return LS_FAIL(LS_USAGE, "%s: axis width %d in a head of %d", name, rotary->axis_width,
@@ -59,13 +63,13 @@ static void transpose_turn(struct turn *turn, int head_width)
     }
 }
 
-ls_status split_heads_fwd_cpu(struct op_device *device, void *heads_dev, struct op_matrix in,
-                              int64_t column, int heads, int head_width,
+ls_status split_heads_fwd_cpu(struct op_device *device, void *heads_dev, int64_t head_rows,
+                              struct op_matrix in, int64_t column, int heads, int head_width,
                               const struct op_rotary *rotary, const int32_t *positions_dev)
 {
     ls_status st = LS_OK;
-    LS_TRY(check_heads("split_heads_fwd", in, column, heads, head_width, rotary));
-    struct op_matrix out = cpu_matrix(heads_dev, in.rows * heads, head_width, in.dtype);
+    LS_TRY(check_heads("split_heads_fwd", in, head_rows, column, heads, head_width, rotary));
+    struct op_matrix out = cpu_matrix(heads_dev, head_rows * heads, head_width, in.dtype);
     int threads = device->threads;
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int part = 0; part < threads; part++) {
@@ -76,7 +80,7 @@ ls_status split_heads_fwd_cpu(struct op_device *device, void *heads_dev, struct 
             if (rotary != NULL)
                 lay_out_turn(&turn, rotary, positions_dev[r], head_width);
             for (int h = 0; h < heads; h++) {
-                int64_t target = (h * in.rows + r) * head_width;
+                int64_t target = (h * head_rows + r) * head_width;
                 const float *x =
                     cpu_read(device, in, r * in.columns + column + (int64_t)h * head_width,
                              head_width, from);
@@ -94,12 +98,12 @@ done:
 }
 
 ls_status split_heads_bwd_cpu(struct op_device *device, struct op_matrix din, int64_t column,
-                              const void *dheads_dev, int heads, int head_width,
+                              const void *dheads_dev, int64_t head_rows, int heads, int head_width,
                               const struct op_rotary *rotary, const int32_t *positions_dev)
 {
     ls_status st = LS_OK;
-    LS_TRY(check_heads("split_heads_bwd", din, column, heads, head_width, rotary));
-    struct op_matrix in = cpu_matrix(dheads_dev, din.rows * heads, head_width, din.dtype);
+    LS_TRY(check_heads("split_heads_bwd", din, head_rows, column, heads, head_width, rotary));
+    struct op_matrix in = cpu_matrix(dheads_dev, head_rows * heads, head_width, din.dtype);
     int threads = device->threads;
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int part = 0; part < threads; part++) {
@@ -114,7 +118,7 @@ ls_status split_heads_bwd_cpu(struct op_device *device, struct op_matrix din, in
             for (int h = 0; h < heads; h++) {
                 int64_t target = r * din.columns + column + (int64_t)h * head_width;
                 const float *x =
-                    cpu_read(device, in, (h * din.rows + r) * head_width, head_width, from);
+                    cpu_read(device, in, (h * head_rows + r) * head_width, head_width, from);
                 float *y = cpu_target(din, target, to);
                 if (rotary != NULL)
                     device->kernels->turn(y, x, turn.cosine, turn.sine, head_width);

@@ -169,7 +169,8 @@ static ls_status describe(struct attention *out, struct op_device *device,
     const struct op_sequences *queries = args->queries;
     const struct op_sequences *keys = args->keys;
     if (args->heads < 1 || args->head_width < 1 || queries->count != keys->count ||
-        args->o.rows != queries->rows || args->o.columns != (int64_t)args->heads * args->head_width)
+        args->o.rows != queries->rows || queries->head_rows < queries->rows ||
+        keys->head_rows < keys->rows || args->o.columns != (int64_t)args->heads * args->head_width)
         return LS_FAIL(LS_USAGE,
                        "attention: %d heads of %d, %d query and %d key sequences do not fit "
                        "[%lld, %lld]",
@@ -182,8 +183,8 @@ static ls_status describe(struct attention *out, struct op_device *device,
     out->dtype = args->o.dtype;
     out->heads = args->heads;
     out->width = args->head_width;
-    out->query_rows = args->queries->rows;
-    out->key_rows = args->keys->rows;
+    out->query_rows = args->queries->head_rows;
+    out->key_rows = args->keys->head_rows;
     out->scale = (float)(1.0 / sqrt((double)args->head_width));
     return LS_OK;
 }
@@ -224,8 +225,8 @@ done:
 /* delta[head][row] = sum over the head's columns of dO * O: one warp a (row, head).  Reads both
  * once: bound by memory; float32, a fixed tree. */
 template <typename T>
-static __global__ void delta_kernel(float *delta, const T *d_o, const T *o, int64_t rows, int width,
-                                    int heads)
+static __global__ void delta_kernel(float *delta, const T *d_o, const T *o, int64_t head_rows,
+                                    int width, int heads)
 {
     int64_t row = blockIdx.x;
     int head = (int)(blockIdx.y * (blockDim.x / WARP) + threadIdx.x / WARP);
@@ -237,7 +238,7 @@ static __global__ void delta_kernel(float *delta, const T *d_o, const T *o, int6
         sum += load(d_o + base + c) * load(o + base + c);
     sum = warp_sum(sum);
     if (threadIdx.x % WARP == 0)
-        delta[head * rows + row] = sum;
+        delta[head * head_rows + row] = sum;
 }
 
 /* P = exp(S - lse) and dS = P (dP - delta) in the dtype of the products.  Block (row, head),
@@ -350,9 +351,9 @@ ls_status attention_plain_bwd(struct op_device *device, const struct attention_a
     struct attention call;
     struct gradients g = {};
     float *scratch_dev = NULL;
-    size_t keys_count = (size_t)heads * (size_t)keys->rows * (size_t)head_width;
-    size_t queries_count = (size_t)heads * (size_t)queries->rows * (size_t)head_width;
-    size_t delta_count = (size_t)heads * (size_t)queries->rows;
+    size_t keys_count = (size_t)heads * (size_t)keys->head_rows * (size_t)head_width;
+    size_t queries_count = (size_t)heads * (size_t)queries->head_rows * (size_t)head_width;
+    size_t delta_count = (size_t)heads * (size_t)queries->head_rows;
     bool direct = o.dtype == OP_F32;
     size_t scores = 4 * (size_t)heads * ATTENTION_ROWS * (size_t)keys->max_length;
     LS_TRY(describe(&call, device, args));
@@ -371,7 +372,7 @@ ls_status attention_plain_bwd(struct op_device *device, const struct attention_a
             auto kernel = delta_kernel<T>;
             LS_LAUNCH(kernel, dim3((unsigned)o.rows, blocks_of(heads, 4)), 4 * WARP, 0,
                       device->stream, scratch_dev, (const T *)d_o.data_dev, (const T *)o.data_dev,
-                      o.rows, head_width, heads);
+                      queries->head_rows, head_width, heads);
         });
         LS_TRY(launch_check("delta"));
     }

@@ -152,11 +152,8 @@ done:
 struct op_plan_counts plan_counts_cuda(const struct op_device *device)
 {
     struct op_plan_counts counts = device->counts;
-    if (device->fused != NULL) {
-        const struct fused_counters fused = fused_count(device->fused);
-        counts.attention_hits = fused.hits;
-        counts.attention_misses = fused.misses;
-    }
+    if (device->fused != NULL)
+        counts.attention_refused = fused_refused(device->fused);
     return counts;
 }
 

@@ -21,7 +21,7 @@ struct fused {
     struct cudnn_calls calls;
     cudnnHandle_t handle;
     struct fused_plan *plans;
-    struct fused_counters counters;
+    int64_t refused;
 };
 
 ls_status fused_open(struct fused **out, void *stream)
@@ -69,9 +69,9 @@ size_t fused_version(const struct fused *fused)
     return fused->calls.version;
 }
 
-struct fused_counters fused_count(const struct fused *fused)
+int64_t fused_refused(const struct fused *fused)
 {
-    return fused->counters;
+    return fused->refused;
 }
 
 static bool same(const struct attention_shape *a, const struct attention_shape *b)
@@ -95,7 +95,7 @@ void fused_plan_refuse(struct fused *fused, struct fused_plan *plan, const char 
 {
     warn(&plan->shape, reason);
     plan->refused = true;
-    fused->counters.refused++;
+    fused->refused++;
     cudnn_plan_close(&plan->plan);
 }
 
@@ -108,7 +108,6 @@ ls_status fused_plan_find(struct fused *fused, struct fused_plan **out, bool *ma
     while (plan != NULL && !same(&plan->shape, shape))
         plan = plan->next;
     if (plan != NULL) {
-        fused->counters.hits += plan->refused ? 0 : 1;
         *out = plan->refused ? NULL : plan;
         return LS_OK;
     }
@@ -124,7 +123,6 @@ ls_status fused_plan_find(struct fused *fused, struct fused_plan **out, bool *ma
         status_clear();
         return LS_OK;
     }
-    fused->counters.misses++;
     *made = true;
     *out = plan;
     log_debug("attention_plan pass=%s sequences=%d heads=%d head_width=%d queries=%d keys=%d "

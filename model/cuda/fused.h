@@ -15,12 +15,12 @@ extern "C" {
 #endif
 
 /* What a plan is made for: bf16, `heads` heads of `width`, `sequences` sequences.  Buffers are
- * those of the operator table: q, k, v [heads][rows][width], o [rows][heads * width], lse
- * [heads][rows]. */
+ * those of the operator table: q, k, v [heads][head rows][width], o [rows][heads * width],
+ * lse [heads][head rows]. */
 struct attention_shape {
     int sequences, heads, width;
-    int queries, keys; /* bounds on the lengths */
-    int64_t query_rows, key_rows;
+    int queries, keys;            /* bounds on the lengths */
+    int64_t query_rows, key_rows; /* from one head to the next */
     int64_t query_step, key_step; /* rows from one sequence to the next; 0 in both: ragged, the
                                    * offsets are in device memory */
     int all_heads;                /* of the buffers; `heads` of them are computed at a time */
@@ -47,11 +47,6 @@ struct attention_buffers { /* device memory */
 struct fused;
 struct fused_plan;
 
-struct fused_counters {
-    int64_t hits, misses; /* calls whose plan was there; plans made in a call */
-    int64_t refused;      /* plans that cuDNN or the check refused */
-};
-
 /* `stream` is a cudaStream_t.  Local.  Errors: LS_DEVICE with the reason why there is no fused
  * attention: no library, too old, no handle. */
 ls_status fused_open(struct fused **out, void *stream) LS_MUST_CHECK;
@@ -59,7 +54,8 @@ void fused_close(struct fused **fused);
 
 /* 91900 for cuDNN 9.19.0. */
 size_t fused_version(const struct fused *fused);
-struct fused_counters fused_count(const struct fused *fused);
+/* Plans that cuDNN or the check refused. */
+int64_t fused_refused(const struct fused *fused);
 
 /* The plan of a shape, made when it is new: then *made is set and the caller checks it before it is
  * used.  A shape that cuDNN cannot run, or not within `workspace_limit` bytes, or whose plan was

@@ -61,46 +61,52 @@ size_t attention_fused_bytes(const struct op_device *device, const struct op_lim
     return (size_t)bytes;
 }
 
-/* Rows from one sequence to the next where they are all alike, else 0. */
-static int64_t step_of(const struct op_sequences *s)
+static int bound_of(const struct op_sequences *s)
 {
-    int64_t step = s->count > 1 ? s->start[1] : s->rows;
-    for (int i = 0; i < s->count; i++)
-        if (s->start[i] != i * step || s->length[i] > step)
-            return 0;
-    return step;
+    return s->step > 0 && s->step < s->max_length ? (int)s->step : s->max_length;
 }
 
-static int bound_of(const struct op_sequences *s, int64_t step)
+/* How many sequences, or how many heads of one, backward takes at a time: all alike, so that one
+ * plan serves. */
+static void cut(struct attention_shape *shape)
 {
-    return step > 0 && step < s->max_length ? (int)step : s->max_length;
+    int64_t head = scores_bytes(shape->queries, shape->keys);
+    int64_t sequence = head * shape->heads;
+    const int count = shape->sequences;
+    if (sequence > WORKSPACE_BYTES) {
+        shape->sequences = 1;
+        while (shape->heads > 1 &&
+               (shape->all_heads % shape->heads != 0 || shape->heads * head > WORKSPACE_BYTES))
+            shape->heads--;
+        return;
+    }
+    while (count % shape->sequences != 0 || shape->sequences * sequence > WORKSPACE_BYTES)
+        shape->sequences--;
 }
 
+/* Nothing but bounds and steps that are the same in many micro-batches: plans are few. */
 static struct attention_shape shape_of(const struct op_device *device,
                                        const struct attention_args *args, bool backward)
 {
     struct attention_shape shape = {};
     const struct op_sequences *q = args->queries;
     const struct op_sequences *k = args->keys;
-    shape.query_step = step_of(q);
-    shape.key_step = step_of(k);
-    shape.queries = bound_of(q, shape.query_step);
-    shape.keys = bound_of(k, shape.key_step);
-    if (shape.query_step == 0 || shape.key_step == 0 ||
-        (q->count - 1) * shape.query_step + shape.queries > q->rows ||
-        (k->count - 1) * shape.key_step + shape.keys > k->rows) {
-        shape.query_step = shape.key_step = 0;
-        shape.queries = q->max_length;
-        shape.keys = k->max_length;
+    if (q->step > 0 && k->step > 0) {
+        shape.query_step = q->step;
+        shape.key_step = k->step;
     }
+    shape.queries = bound_of(q);
+    shape.keys = bound_of(k);
     shape.sequences = q->count;
     shape.heads = shape.all_heads = args->heads;
     shape.width = args->head_width;
-    shape.query_rows = q->rows;
-    shape.key_rows = k->rows;
+    shape.query_rows = q->head_rows;
+    shape.key_rows = k->head_rows;
     shape.backward = backward;
     shape.lse = backward || args->lse_dev != NULL;
     shape.deterministic = backward && device->deterministic;
+    if (shape.deterministic)
+        cut(&shape);
     return shape;
 }
 
@@ -127,14 +133,14 @@ static __global__ void sequences_kernel(int64_t *offsets, int32_t *lengths,
 }
 
 /* Zero the rows that belong to no sequence.  Block (g, h): the gap before sequence g (after the
- * last: g == count) in part h of [parts][rows][width]; a thread writes 4 bytes at a time. */
+ * last: g == count) in part h of [parts][part_rows][width]; a thread writes 4 bytes at a time. */
 static __global__ void gaps_kernel(uint32_t *memory, const int32_t *start, const int32_t *length,
-                                   int count, int64_t rows, int64_t row_words)
+                                   int count, int64_t rows, int64_t part_rows, int64_t row_words)
 {
     int gap = (int)blockIdx.x;
     int64_t from = gap > 0 ? start[gap - 1] + length[gap - 1] : 0;
     int64_t to = gap < count ? start[gap] : rows;
-    uint32_t *part = memory + blockIdx.y * rows * row_words;
+    uint32_t *part = memory + blockIdx.y * part_rows * row_words;
     for (int64_t i = from * row_words + threadIdx.x; i < to * row_words; i += blockDim.x)
         part[i] = 0;
 }
@@ -143,7 +149,8 @@ static ls_status zero_gaps(struct op_device *device, void *memory_dev, int parts
                            const struct op_sequences *s)
 {
     LS_LAUNCH(gaps_kernel, dim3((unsigned)s->count + 1, (unsigned)parts), 256, 0, device->stream,
-              (uint32_t *)memory_dev, s->start_dev, s->length_dev, s->count, s->rows, columns / 2);
+              (uint32_t *)memory_dev, s->start_dev, s->length_dev, s->count, s->rows, s->head_rows,
+              columns / 2);
     return launch_check("gaps");
 }
 
@@ -252,14 +259,40 @@ done:
     return st;
 }
 
+/* Memory for the workspace of a plan is what the call leaves of scratch. */
 static ls_status find_plan(struct op_device *device, const struct attention_args *args,
-                           struct fused_plan **out, const struct attention_shape *shape)
+                           struct fused_plan **out, bool *made, const struct attention_shape *shape)
+{
+    return fused_plan_find(device->fused, out, made, shape, workspace_limit(device, args, shape));
+}
+
+/* A plan that nobody prepared is held against the plain attention now. */
+static ls_status plan_of(struct op_device *device, const struct attention_args *args,
+                         struct fused_plan **out, const struct attention_shape *shape)
 {
     ls_status st = LS_OK;
     bool made = false;
-    LS_TRY(fused_plan_find(device->fused, out, &made, shape, workspace_limit(device, args, shape)));
+    LS_TRY(find_plan(device, args, out, &made, shape));
+    device->counts.attention_hits += *out != NULL && !made;
+    device->counts.attention_misses += made;
     if (made)
         LS_TRY(attention_fused_check(device, args, out, shape));
+done:
+    return st;
+}
+
+ls_status attention_fused_prepare(struct op_device *device, const struct attention_args *args,
+                                  bool backward)
+{
+    ls_status st = LS_OK;
+    struct fused_plan *plan = NULL;
+    bool made = false;
+    const struct attention_shape shape = shape_of(device, args, backward);
+    LS_TRY(find_plan(device, args, &plan, &made, &shape));
+    if (made) {
+        device->counts.attention_prepared++;
+        LS_TRY(attention_fused_check_shape(device, args, &plan, &shape));
+    }
 done:
     return st;
 }
@@ -278,11 +311,11 @@ ls_status attention_fused_fwd(struct op_device *device, const struct attention_a
 {
     ls_status st = LS_OK;
     struct fused_plan *plan = NULL;
-    struct attention_shape shape = shape_of(device, args, false);
+    const struct attention_shape shape = shape_of(device, args, false);
     *done_out = false;
     if (!all_filled(args))
         return LS_OK;
-    LS_TRY(find_plan(device, args, &plan, &shape));
+    LS_TRY(plan_of(device, args, &plan, &shape));
     if (plan == NULL)
         return LS_OK;
     LS_TRY(attention_fused_run(device, args, plan, &shape));
@@ -291,53 +324,25 @@ done:
     return st;
 }
 
-/* How many sequences, or how many heads of one, backward takes at a time. */
-static void cut(struct attention_shape *shape)
-{
-    int64_t head = scores_bytes(shape->queries, shape->keys);
-    int64_t sequence = head * shape->heads;
-    if (!shape->deterministic)
-        return;
-    if (sequence <= WORKSPACE_BYTES) {
-        int64_t fit = WORKSPACE_BYTES / sequence;
-        int64_t pieces = (shape->sequences + fit - 1) / fit;
-        shape->sequences = (int)((shape->sequences + pieces - 1) / pieces);
-        return;
-    }
-    shape->sequences = 1;
-    while (shape->heads > 1 &&
-           (shape->all_heads % shape->heads != 0 || shape->heads * head > WORKSPACE_BYTES))
-        shape->heads--;
-}
-
 ls_status attention_fused_bwd(struct op_device *device, const struct attention_args *args,
                               bool *done_out)
 {
     ls_status st = LS_OK;
     struct fused_plan *plan = NULL;
-    struct fused_plan *rest_plan = NULL;
-    const int count = args->queries->count;
     char *scratch_dev = NULL;
-    struct attention_shape shape = shape_of(device, args, true);
-    struct attention_shape rest;
+    const struct attention_shape shape = shape_of(device, args, true);
     *done_out = false;
     if (!all_filled(args))
         return LS_OK;
-    cut(&shape);
-    rest = shape;
-    rest.sequences = count % shape.sequences;
-    LS_TRY(find_plan(device, args, &plan, &shape));
-    if (plan != NULL && rest.sequences > 0)
-        LS_TRY(find_plan(device, args, &rest_plan, &rest));
-    if (plan == NULL || (rest.sequences > 0 && rest_plan == NULL))
+    LS_TRY(plan_of(device, args, &plan, &shape));
+    if (plan == NULL)
         return LS_OK;
     LS_TRY(fill_sequences(device, args, &shape, &scratch_dev));
-    for (int s = 0; s < count; s += shape.sequences)
+    for (int s = 0; s < args->queries->count; s += shape.sequences)
         for (int h = 0; h < shape.all_heads; h += shape.heads) {
-            struct piece at = {s, h};
+            const struct piece at = {s, h};
             struct attention_buffers buffers = buffers_of(args, &shape, scratch_dev, at);
-            LS_TRY(fused_run(device->fused, s + shape.sequences <= count ? plan : rest_plan,
-                             &buffers));
+            LS_TRY(fused_run(device->fused, plan, &buffers));
         }
     LS_TRY(clean(device, args, true));
     *done_out = true;

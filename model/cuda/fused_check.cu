@@ -21,11 +21,9 @@ constexpr float GRADIENT_BOUND = 0.15F;
 constexpr float LSE_BOUND = 0.02F; /* absolute */
 constexpr float NOT_FINITE = 1e30F;
 
-enum { SMALL_SEQUENCES = 3, SMALL_ROWS = 384, ALIGNMENT = 256, TENSORS_MAX = 12 };
+const char NO_MEMORY[] = "no memory to compare it with the plain one";
 
-/* The sequences of the small check: strided, and one after another with an open end. */
-const int32_t small_start[2][SMALL_SEQUENCES] = {{0, 128, 256}, {0, 125, 202}};
-const int32_t small_length[2][SMALL_SEQUENCES] = {{125, 77, 128}, {125, 77, 130}};
+enum { SMALL_SEQUENCES = 3, SMALL_LENGTH = 128, ALIGNMENT = 256, TENSORS_MAX = 12 };
 
 struct bench { /* device memory of one comparison; zeroed */
     char *memory_dev;
@@ -108,15 +106,17 @@ static ls_status noise(struct op_device *device, void *x_dev, int64_t count, uin
     return launch_check("noise");
 }
 
+/* head_rows: from one head to the next; 0: heads lie side by side. */
 static ls_status compare(struct op_device *device, float *worst_dev, const void *got_dev,
                          const void *want_dev, int64_t rows, const struct attention_shape *shape,
-                         bool by_head)
+                         int64_t head_rows)
 {
     int64_t width = shape->width;
+    const bool by_head = head_rows > 0;
     LS_LAUNCH(compare_kernel, dim3(blocks_of(rows, 4), (unsigned)shape->heads), 4 * WARP, 0,
               device->stream, worst_dev, (const __nv_bfloat16 *)got_dev,
-              (const __nv_bfloat16 *)want_dev, rows, shape->width, by_head ? rows * width : width,
-              by_head ? width : width * shape->all_heads);
+              (const __nv_bfloat16 *)want_dev, rows, shape->width,
+              by_head ? head_rows * width : width, by_head ? width : width * shape->all_heads);
     return launch_check("compare");
 }
 
@@ -126,8 +126,9 @@ static struct attention_args arguments(struct bench *b, const struct attention_a
 {
     struct attention_args args = {};
     size_t columns = (size_t)like->heads * (size_t)like->head_width;
-    size_t queries = columns * (size_t)like->queries->rows * sizeof(__nv_bfloat16);
-    size_t keys = columns * (size_t)like->keys->rows * sizeof(__nv_bfloat16);
+    size_t outputs = columns * (size_t)like->queries->rows * sizeof(__nv_bfloat16);
+    size_t queries = columns * (size_t)like->queries->head_rows * sizeof(__nv_bfloat16);
+    size_t keys = columns * (size_t)like->keys->head_rows * sizeof(__nv_bfloat16);
     args.heads = like->heads;
     args.head_width = like->head_width;
     args.queries = like->queries;
@@ -137,10 +138,10 @@ static struct attention_args arguments(struct bench *b, const struct attention_a
     args.k_dev = take(b, keys);
     args.v_dev = take(b, keys);
     if (shape->backward) {
-        args.o.data_dev = take(b, queries);
+        args.o.data_dev = take(b, outputs);
         args.d_o = args.o;
-        args.d_o.data_dev = take(b, queries);
-        args.lse_dev = (float *)take(b, (size_t)(like->queries->rows * like->heads) * 4);
+        args.d_o.data_dev = take(b, outputs);
+        args.lse_dev = (float *)take(b, (size_t)(like->queries->head_rows * like->heads) * 4);
     }
     return args;
 }
@@ -150,12 +151,12 @@ static struct outputs outputs_of(struct bench *b, const struct attention_args *a
 {
     struct outputs out = {};
     size_t columns = (size_t)args->o.columns;
-    size_t queries = columns * (size_t)args->queries->rows * sizeof(__nv_bfloat16);
-    size_t keys = columns * (size_t)args->keys->rows * sizeof(__nv_bfloat16);
+    size_t queries = columns * (size_t)args->queries->head_rows * sizeof(__nv_bfloat16);
+    size_t keys = columns * (size_t)args->keys->head_rows * sizeof(__nv_bfloat16);
     if (!shape->backward) {
-        out.o_dev = take(b, queries);
+        out.o_dev = take(b, columns * (size_t)args->queries->rows * sizeof(__nv_bfloat16));
         if (shape->lse)
-            out.lse_dev = (float *)take(b, (size_t)(args->queries->rows * args->heads) * 4);
+            out.lse_dev = (float *)take(b, (size_t)(args->queries->head_rows * args->heads) * 4);
         return out;
     }
     out.dq_dev = take(b, queries);
@@ -182,9 +183,10 @@ static ls_status run_both(struct op_device *device, const struct attention_args 
                           const struct attention_shape *shape)
 {
     ls_status st = LS_OK;
-    LS_TRY(noise(device, (void *)plain->q_dev, plain->queries->rows * plain->o.columns, 1, 4.0F));
-    LS_TRY(noise(device, (void *)plain->k_dev, plain->keys->rows * plain->o.columns, 2, 1.0F));
-    LS_TRY(noise(device, (void *)plain->v_dev, plain->keys->rows * plain->o.columns, 3, 1.0F));
+    LS_TRY(
+        noise(device, (void *)plain->q_dev, plain->queries->head_rows * plain->o.columns, 1, 4.0F));
+    LS_TRY(noise(device, (void *)plain->k_dev, plain->keys->head_rows * plain->o.columns, 2, 1.0F));
+    LS_TRY(noise(device, (void *)plain->v_dev, plain->keys->head_rows * plain->o.columns, 3, 1.0F));
     if (shape->backward) {
         LS_TRY(
             noise(device, plain->d_o.data_dev, plain->queries->rows * plain->o.columns, 4, 1.0F));
@@ -207,16 +209,19 @@ static ls_status compare_all(struct op_device *device, float *worst_dev,
     int64_t queries = args->queries->rows;
     int64_t keys = args->keys->rows;
     if (shape->backward) {
-        LS_TRY(compare(device, worst_dev, fused->dq_dev, plain->dq_dev, queries, shape, true));
-        LS_TRY(compare(device, worst_dev, fused->dk_dev, plain->dk_dev, keys, shape, true));
-        LS_TRY(compare(device, worst_dev, fused->dv_dev, plain->dv_dev, keys, shape, true));
+        LS_TRY(compare(device, worst_dev, fused->dq_dev, plain->dq_dev, queries, shape,
+                       args->queries->head_rows));
+        LS_TRY(compare(device, worst_dev, fused->dk_dev, plain->dk_dev, keys, shape,
+                       args->keys->head_rows));
+        LS_TRY(compare(device, worst_dev, fused->dv_dev, plain->dv_dev, keys, shape,
+                       args->keys->head_rows));
         return LS_OK;
     }
-    LS_TRY(compare(device, worst_dev, fused->o_dev, plain->o_dev, queries, shape, false));
+    LS_TRY(compare(device, worst_dev, fused->o_dev, plain->o_dev, queries, shape, 0));
     if (shape->lse) {
-        LS_LAUNCH(compare_lse_kernel, blocks_of(queries * shape->heads, 256), 256, 0,
-                  device->stream, worst_dev + 1, (const float *)fused->lse_dev,
-                  (const float *)plain->lse_dev, queries * shape->heads);
+        const int64_t count = args->queries->head_rows * shape->heads;
+        LS_LAUNCH(compare_lse_kernel, blocks_of(count, 256), 256, 0, device->stream, worst_dev + 1,
+                  (const float *)fused->lse_dev, (const float *)plain->lse_dev, count);
         LS_TRY(launch_check("compare lse"));
     }
 done:
@@ -281,34 +286,27 @@ static ls_status measure_small(struct op_device *device, float worst[2], bool *r
                                const struct attention_args *like, const struct attention_shape *of)
 {
     ls_status st = LS_OK;
-    const int ragged = of->query_step == 0 ? 1 : 0;
-    int32_t *lists_dev = NULL;
+    struct attention_sample sample = {};
     struct fused_plan *plan = NULL;
     bool made = false;
     struct attention_shape shape = *of;
     struct attention_args args = *like;
-    struct op_sequences s = {};
-    s.count = shape.sequences = SMALL_SEQUENCES;
-    s.rows = shape.query_rows = shape.key_rows = SMALL_ROWS;
-    s.max_length = shape.queries = shape.keys = ragged ? 256 : 128;
-    if (!ragged)
-        shape.query_step = shape.key_step = 128;
-    s.start = small_start[ragged];
-    s.length = small_length[ragged];
-    args.queries = args.keys = &s;
+    shape.sequences = SMALL_SEQUENCES;
+    shape.query_rows = shape.key_rows = SMALL_SEQUENCES * SMALL_LENGTH;
+    shape.queries = shape.keys = SMALL_LENGTH;
+    if (shape.query_step > 0)
+        shape.query_step = shape.key_step = SMALL_LENGTH;
+    args.queries = &sample.queries;
+    args.keys = &sample.keys;
     *ran = false;
-    CUDA_TRY(cudaMalloc((void **)&lists_dev, 2 * sizeof small_start[0]));
-    CUDA_TRY(cudaMemcpyAsync(lists_dev, s.start, sizeof small_start[0], cudaMemcpyHostToDevice,
-                             device->stream));
-    CUDA_TRY(cudaMemcpyAsync(lists_dev + SMALL_SEQUENCES, s.length, sizeof small_length[0],
-                             cudaMemcpyHostToDevice, device->stream));
-    s.start_dev = lists_dev;
-    s.length_dev = lists_dev + SMALL_SEQUENCES;
+    LS_TRY(attention_sample_open(&sample, device, &shape));
+    if (sample.lists_dev == NULL)
+        goto done;
     LS_TRY(fused_plan_find(device->fused, &plan, &made, &shape, device->scratch_bytes / 2));
     if (plan != NULL)
         LS_TRY(measure(device, worst, ran, &args, plan, &shape));
 done:
-    (void)cudaFree(lists_dev);
+    attention_sample_close(&sample, device);
     return st;
 }
 
@@ -327,7 +325,7 @@ ls_status attention_fused_check(struct op_device *device, const struct attention
         LS_TRY(measure_small(device, worst, &ran, args, shape));
     }
     if (!ran) {
-        fused_plan_refuse(device->fused, *plan, "no memory to compare it with the plain one");
+        fused_plan_refuse(device->fused, *plan, NO_MEMORY);
         *plan = NULL;
     } else if (worst[0] > bound || worst[1] > LSE_BOUND) {
         (void)snprintf(reason, sizeof reason,
@@ -341,5 +339,25 @@ ls_status attention_fused_check(struct op_device *device, const struct attention
                   (double)worst[0], (double)bound, (double)worst[1]);
     }
 done:
+    return st;
+}
+
+ls_status attention_fused_check_shape(struct op_device *device, const struct attention_args *like,
+                                      struct fused_plan **plan, const struct attention_shape *shape)
+{
+    ls_status st = LS_OK;
+    struct attention_sample sample = {};
+    struct attention_args args = *like;
+    args.queries = &sample.queries;
+    args.keys = &sample.keys;
+    LS_TRY(attention_sample_open(&sample, device, shape));
+    if (sample.lists_dev != NULL) {
+        LS_TRY(attention_fused_check(device, &args, plan, shape));
+    } else {
+        fused_plan_refuse(device->fused, *plan, NO_MEMORY);
+        *plan = NULL;
+    }
+done:
+    attention_sample_close(&sample, device);
     return st;
 }

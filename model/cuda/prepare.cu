@@ -1,6 +1,7 @@
-/* The operators that only make what depends on shapes: plans of products.  Operators without a plan
- * do nothing.  Fused attention makes its plans at first use: their shapes are combinations of
- * several lengths, too many to make all that could occur. */
+/* The operators that only make what depends on shapes: plans of products and of fused attention.
+ * Operators without a plan do nothing. */
+#include "model/cuda/attention.h"
+#include "model/cuda/cuda.h"
 #include "model/cuda/product.h"
 
 static ls_status linear_fwd(struct op_device *device, struct op_matrix y, struct op_matrix x,
@@ -36,56 +37,64 @@ static ls_status gram(struct op_device *device, float *gram_dev, struct op_matri
     return linear_bwd_weight(device, gram_dev, NULL, x, x);
 }
 
+static ls_status attention_fwd(struct op_device *device, struct op_matrix o, float *lse_dev,
+                               const void *q_dev, const void *k_dev, const void *v_dev, int heads,
+                               int head_width, const struct op_sequences *queries,
+                               const struct op_sequences *keys)
+{
+    const struct attention_args args = {o,       lse_dev, q_dev, k_dev, v_dev, heads, head_width,
+                                        queries, keys,    {},    NULL,  NULL,  NULL};
+    return attention_prepare(device, &args, false);
+}
+
+static ls_status attention_bwd(struct op_device *device, void *dq_dev, void *dk_dev, void *dv_dev,
+                               struct op_matrix d_o, struct op_matrix o, const float *lse_dev,
+                               const void *q_dev, const void *k_dev, const void *v_dev, int heads,
+                               int head_width, const struct op_sequences *queries,
+                               const struct op_sequences *keys)
+{
+    const struct attention_args args = {o,      (float *)lse_dev, q_dev,   k_dev, v_dev,
+                                        heads,  head_width,       queries, keys,  d_o,
+                                        dq_dev, dk_dev,           dv_dev};
+    return attention_prepare(device, &args, true);
+}
+
 /* An operator that makes nothing. */
 template <typename... Arguments> static ls_status nothing(Arguments...)
 {
     return LS_OK;
 }
 
-const struct op_table op_table_cuda_prepare = {
-    .name = "cuda",
-    .host_memory = false,
-    .rounds_bias = true,
-    .row_multiple = 8,
-    .prepare = NULL,
-    .allocate = allocate_cuda,
-    .release = release_cuda,
-    .host_allocate = host_allocate_cuda,
-    .host_release = host_release_cuda,
-    .upload = nothing,
-    .download = nothing,
-    .copy = nothing,
-    .zero = nothing,
-    .synchronize = synchronize_cuda,
-    .reserve = reserve_cuda,
-    .scratch_bytes = scratch_bytes_cuda,
-    .plan_counts = plan_counts_cuda,
-    .select = select_cuda,
-    .event_open = event_open_cuda,
-    .event_close = event_close_cuda,
-    .event_record = event_record_cuda,
-    .event_wait = event_wait_cuda,
-    .event_synchronize = event_synchronize_cuda,
-    .host_pin = host_pin_cuda,
-    .host_unpin = host_unpin_cuda,
-    .cast = nothing,
-    .linear_fwd = linear_fwd,
-    .linear_gelu_fwd = linear_gelu_fwd,
-    .linear_bwd_data = linear_bwd_data,
-    .linear_bwd_weight = linear_bwd_weight,
-    .gelu_bwd = nothing,
-    .layernorm_fwd = nothing,
-    .layernorm_bwd = nothing,
-    .split_heads_fwd = nothing,
-    .split_heads_bwd = nothing,
-    .attention_fwd = nothing,
-    .attention_bwd = nothing,
-    .gather_rows = nothing,
-    .scatter_rows = nothing,
-    .patchify = nothing,
-    .loss = nothing,
-    .column_statistics = nothing,
-    .gram = gram,
-    .square_sum = nothing,
-    .update = nothing,
-};
+/* The table of the operators that compute, with those replaced. */
+static struct op_table prepare_table()
+{
+    struct op_table t = op_table_cuda;
+    t.prepare = NULL;
+    t.upload = nothing;
+    t.download = nothing;
+    t.copy = nothing;
+    t.zero = nothing;
+    t.cast = nothing;
+    t.linear_fwd = linear_fwd;
+    t.linear_gelu_fwd = linear_gelu_fwd;
+    t.linear_bwd_data = linear_bwd_data;
+    t.linear_bwd_weight = linear_bwd_weight;
+    t.gelu_bwd = nothing;
+    t.layernorm_fwd = nothing;
+    t.layernorm_bwd = nothing;
+    t.split_heads_fwd = nothing;
+    t.split_heads_bwd = nothing;
+    t.attention_fwd = attention_fwd;
+    t.attention_bwd = attention_bwd;
+    t.gather_rows = nothing;
+    t.scatter_rows = nothing;
+    t.patchify = nothing;
+    t.loss = nothing;
+    t.column_statistics = nothing;
+    t.gram = gram;
+    t.square_sum = nothing;
+    t.update = nothing;
+    return t;
+}
+
+const struct op_table op_table_cuda_prepare = prepare_table();

@@ -213,8 +213,9 @@ static __device__ int64_t angle_at(struct turn turn, int32_t token, int c)
  * Moves the row's heads in and out; the angles (8 bytes a channel) come from the caches, since the
  * heads of a row share them.  head_width % 2 == 0. */
 template <typename To, typename From>
-static __global__ void split_kernel(To *heads_out, const From *in, int64_t rows, int64_t stride,
-                                    int64_t column, int heads, int head_width, struct turn turn)
+static __global__ void split_kernel(To *heads_out, const From *in, int64_t head_rows,
+                                    int64_t stride, int64_t column, int heads, int head_width,
+                                    struct turn turn)
 {
     int64_t row = blockIdx.x;
     int pairs = head_width / 2;
@@ -231,7 +232,7 @@ static __global__ void split_kernel(To *heads_out, const From *in, int64_t rows,
             y0 = x0 * turn.cos[angle] - x1 * turn.sin[angle];
             y1 = x1 * turn.cos[angle + 1] + x0 * turn.sin[angle + 1];
         }
-        To *y = heads_out + ((int64_t)head * rows + row) * head_width + c;
+        To *y = heads_out + ((int64_t)head * head_rows + row) * head_width + c;
         store(y, y0);
         store(y + 1, y1);
     }
@@ -239,7 +240,7 @@ static __global__ void split_kernel(To *heads_out, const From *in, int64_t rows,
 
 /* The transpose, with the same work for a thread. */
 template <typename To, typename From>
-static __global__ void merge_kernel(To *din, const From *dheads, int64_t rows, int64_t stride,
+static __global__ void merge_kernel(To *din, const From *dheads, int64_t head_rows, int64_t stride,
                                     int64_t column, int heads, int head_width, struct turn turn)
 {
     int64_t row = blockIdx.x;
@@ -247,7 +248,7 @@ static __global__ void merge_kernel(To *din, const From *dheads, int64_t rows, i
     for (int p = threadIdx.x; p < heads * pairs; p += blockDim.x) {
         int head = p / pairs;
         int c = 2 * (p % pairs);
-        const From *y = dheads + ((int64_t)head * rows + row) * head_width + c;
+        const From *y = dheads + ((int64_t)head * head_rows + row) * head_width + c;
         float d0 = load(y);
         float d1 = load(y + 1);
         int64_t angle = turn.on ? angle_at(turn, turn.positions[row], c) : -1;
@@ -263,8 +264,9 @@ static __global__ void merge_kernel(To *din, const From *dheads, int64_t rows, i
     }
 }
 
-static ls_status check_heads(const char *name, struct op_matrix matrix, int64_t column, int heads,
-                             int head_width, const struct op_rotary *rotary)
+static ls_status check_heads(const char *name, struct op_matrix matrix, int64_t head_rows,
+                             int64_t column, int heads, int head_width,
+                             const struct op_rotary *rotary)
 {
     if (heads < 1 || head_width < 2 || head_width % 2 != 0 || column < 0 ||
         column + (int64_t)heads * head_width > matrix.columns)
@@ -272,6 +274,9 @@ static ls_status check_heads(const char *name, struct op_matrix matrix, int64_t 
                        "%s: %d heads of %d (which must be even) from column %lld do not fit %lld "
                        "columns",
                        name, heads, head_width, (long long)column, (long long)matrix.columns);
+    if (head_rows < matrix.rows)
+        return LS_FAIL(LS_USAGE, "%s: heads of %lld rows have no room for %lld", name,
+                       (long long)head_rows, (long long)matrix.rows);
     if (rotary != NULL && (rotary->axis_width < 0 || rotary->axis_width % 2 != 0 ||
                            3 * rotary->axis_width > head_width))
         return LS_FAIL(LS_USAGE, "%s: axis width %d in a head of %d", name, rotary->axis_width,
@@ -293,19 +298,20 @@ static struct turn turn_of(const struct op_rotary *rotary, const int32_t *positi
     return turn;
 }
 
-ls_status split_heads_fwd_cuda(struct op_device *device, void *heads_dev, struct op_matrix in,
-                               int64_t column, int heads, int head_width,
+ls_status split_heads_fwd_cuda(struct op_device *device, void *heads_dev, int64_t head_rows,
+                               struct op_matrix in, int64_t column, int heads, int head_width,
                                const struct op_rotary *rotary, const int32_t *positions_dev)
 {
     ls_status st = LS_OK;
     struct turn turn = turn_of(rotary, positions_dev);
-    LS_TRY(check_heads("split_heads_fwd", in, column, heads, head_width, rotary));
+    LS_TRY(check_heads("split_heads_fwd", in, head_rows, column, heads, head_width, rotary));
     if (in.rows == 0)
         return LS_OK;
     LS_BY_DTYPE(in.dtype, From, {
         auto kernel = split_kernel<From, From>;
         LS_LAUNCH(kernel, (unsigned)in.rows, 128, 0, device->stream, (From *)heads_dev,
-                  (const From *)in.data_dev, in.rows, in.columns, column, heads, head_width, turn);
+                  (const From *)in.data_dev, head_rows, in.columns, column, heads, head_width,
+                  turn);
     });
     LS_TRY(launch_check("split_heads"));
 done:
@@ -313,18 +319,18 @@ done:
 }
 
 ls_status split_heads_bwd_cuda(struct op_device *device, struct op_matrix din, int64_t column,
-                               const void *dheads_dev, int heads, int head_width,
+                               const void *dheads_dev, int64_t head_rows, int heads, int head_width,
                                const struct op_rotary *rotary, const int32_t *positions_dev)
 {
     ls_status st = LS_OK;
     struct turn turn = turn_of(rotary, positions_dev);
-    LS_TRY(check_heads("split_heads_bwd", din, column, heads, head_width, rotary));
+    LS_TRY(check_heads("split_heads_bwd", din, head_rows, column, heads, head_width, rotary));
     if (din.rows == 0)
         return LS_OK;
     LS_BY_DTYPE(din.dtype, To, {
         auto kernel = merge_kernel<To, To>;
         LS_LAUNCH(kernel, (unsigned)din.rows, 128, 0, device->stream, (To *)din.data_dev,
-                  (const To *)dheads_dev, din.rows, din.columns, column, heads, head_width, turn);
+                  (const To *)dheads_dev, head_rows, din.columns, column, heads, head_width, turn);
     });
     LS_TRY(launch_check("merge_heads"));
 done:

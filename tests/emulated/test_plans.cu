@@ -1,5 +1,5 @@
-/* Plans by shape: after jepa_prepare no product of any step lacks one, whatever the masks' lengths.
- */
+/* Plans by shape: after jepa_prepare no product and no fused attention of any step lacks one,
+ * whatever the masks' lengths and the model's widths. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,21 +27,28 @@ static int close_card(void **)
     return 0;
 }
 
+struct widths {
+    int dim, heads, hidden, pred_dim, pred_heads, pred_hidden;
+};
+static const struct widths eights = {16, 2, 24, 8, 1, 16};
+/* Rows that end where no array may begin; heads of 6 and 10 channels. */
+static const struct widths odd = {18, 3, 22, 10, 1, 14};
+
 /* Two groups on a grid of 2 x 4 x 4 tokens. */
-static struct jepa_case_shape shape()
+static struct jepa_case_shape shape(const struct widths &of = eights)
 {
     struct jepa_case_shape out = {};
     out.name = "plans";
     out.model.patch = 2;
     out.model.tubelet = 1;
-    out.model.dim = 16;
+    out.model.dim = of.dim;
     out.model.depth = 2;
-    out.model.heads = 2;
-    out.model.hidden = 24;
-    out.model.pred_dim = 8;
+    out.model.heads = of.heads;
+    out.model.hidden = of.hidden;
+    out.model.pred_dim = of.pred_dim;
     out.model.pred_depth = 2;
-    out.model.pred_heads = 1;
-    out.model.pred_hidden = 16;
+    out.model.pred_heads = of.pred_heads;
+    out.model.pred_hidden = of.pred_hidden;
     out.model.mask_tokens = 1;
     out.model.init_std = 0.02;
     out.clips = 2;
@@ -94,13 +101,15 @@ static const int lengths[][4] = {{1, 1, 1, 1},   {31, 1, 1, 31}, {1, 31, 31, 1},
                                  {9, 8, 17, 15}, {4, 27, 3, 2},  {20, 5, 7, 25}};
 
 /* Misses over all the lengths, with and without plans made ahead. */
-static struct op_plan_counts run(bool prepared, int bucket)
+static struct op_plan_counts run(bool prepared, int bucket, const struct widths &of = eights,
+                                 enum op_dtype dtype = OP_F32)
 {
     struct jepa_case it;
     struct jepa *jepa = nullptr;
-    const struct jepa_case_shape form = shape();
+    const struct jepa_case_shape form = shape(of);
     assert_int_equal(jepa_case_open(&it, &form, 3), LS_OK);
     it.options.bucket_tokens = bucket;
+    it.options.dtype = dtype;
     assert_int_equal(jepa_case_model(&jepa, &it, card.table, card.device), LS_OK);
     const struct op_plan_counts before = card.table->plan_counts(card.device);
     if (prepared)
@@ -111,6 +120,9 @@ static struct op_plan_counts run(bool prepared, int bucket)
     after.prepared -= before.prepared;
     after.hits -= before.hits;
     after.misses -= before.misses;
+    after.attention_prepared -= before.attention_prepared;
+    after.attention_hits -= before.attention_hits;
+    after.attention_misses -= before.attention_misses;
     jepa_close(&jepa);
     jepa_case_close(&it);
     return after;
@@ -122,6 +134,29 @@ static void nothing_is_missed_after_the_preparation(void **)
     assert_true(counts.prepared > 50);
     assert_true(counts.hits > 100);
     assert_int_equal(counts.misses, 0);
+}
+
+static void no_attention_is_missed_either(void **)
+{
+    const struct op_plan_counts counts = run(true, 4, eights, OP_BF16);
+    /* Bounds of 4, 8 ... 32 tokens, forward and backward, of the context and of the predictor,
+     * whose last block has as many; two of the target. */
+    assert_int_equal(counts.attention_prepared, 2 * 2 * 8 + 2);
+    assert_true(counts.attention_hits > 50);
+    assert_int_equal(counts.attention_misses, 0);
+    assert_int_equal(counts.misses, 0);
+    assert_int_equal(card.table->plan_counts(card.device).attention_refused, 0);
+}
+
+static void widths_that_are_no_multiple_of_8_miss_nothing(void **)
+{
+    for (int dtype = OP_F32; dtype <= OP_BF16; dtype++)
+        for (int bucket = 3; bucket <= 8; bucket += 5) {
+            const struct op_plan_counts counts = run(true, bucket, odd, (enum op_dtype)dtype);
+            assert_true(counts.hits > 100);
+            assert_int_equal(counts.misses, 0);
+            assert_int_equal(counts.attention_misses, 0);
+        }
 }
 
 static void without_preparation_plans_are_missed_once(void **)
@@ -163,6 +198,8 @@ int main()
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_missed_after_the_preparation),
+        cmocka_unit_test(no_attention_is_missed_either),
+        cmocka_unit_test(widths_that_are_no_multiple_of_8_miss_nothing),
         cmocka_unit_test(without_preparation_plans_are_missed_once),
         cmocka_unit_test(preparing_computes_nothing),
     };

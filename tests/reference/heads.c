@@ -41,7 +41,7 @@ void reference_split_heads_fwd(double *heads, const double *in, const struct ref
                 for (int from = to & ~1; from <= (to | 1) && from < at->head_width; from++)
                     sum += turn(at, token, to, from) *
                            in[r * at->columns + at->column + h * at->head_width + from];
-                heads[(h * at->rows + r) * at->head_width + to] = sum;
+                heads[(h * at->head_rows + r) * at->head_width + to] = sum;
             }
 }
 
@@ -54,7 +54,7 @@ void reference_split_heads_bwd(double *din, const double *dheads, const struct r
                 int32_t token = at->turn ? at->positions[r] : 0;
                 for (int to = from & ~1; to <= (from | 1) && to < at->head_width; to++)
                     sum += turn(at, token, to, from) *
-                           dheads[(h * at->rows + r) * at->head_width + to];
+                           dheads[(h * at->head_rows + r) * at->head_width + to];
                 din[r * at->columns + at->column + h * at->head_width + from] = sum;
             }
 }

@@ -8,6 +8,7 @@
 struct reference_heads {
     int64_t rows, columns; /* of the qkv matrix */
     int64_t column;        /* where q, k or v begins */
+    int64_t head_rows;     /* from one head to the next */
     int heads, head_width;
     bool turn;
     int axis_width, grid_rows, grid_columns;

@@ -104,22 +104,23 @@ static ls_status layernorm_bwd(struct op_device *device, struct op_matrix dx, fl
                                gain_dev, accumulate));
 }
 
-static ls_status split_heads_fwd(struct op_device *device, void *heads_dev, struct op_matrix in,
-                                 int64_t column, int heads, int head_width,
+static ls_status split_heads_fwd(struct op_device *device, void *heads_dev, int64_t head_rows,
+                                 struct op_matrix in, int64_t column, int heads, int head_width,
                                  const struct op_rotary *rotary, const int32_t *positions_dev)
 {
     TIMED(OP_FAMILY_HEADS, 0.0,
-          inner->split_heads_fwd(device, heads_dev, in, column, heads, head_width, rotary,
-                                 positions_dev));
+          inner->split_heads_fwd(device, heads_dev, head_rows, in, column, heads, head_width,
+                                 rotary, positions_dev));
 }
 
 static ls_status split_heads_bwd(struct op_device *device, struct op_matrix din, int64_t column,
-                                 const void *dheads_dev, int heads, int head_width,
-                                 const struct op_rotary *rotary, const int32_t *positions_dev)
+                                 const void *dheads_dev, int64_t head_rows, int heads,
+                                 int head_width, const struct op_rotary *rotary,
+                                 const int32_t *positions_dev)
 {
     TIMED(OP_FAMILY_HEADS, 0.0,
-          inner->split_heads_bwd(device, din, column, dheads_dev, heads, head_width, rotary,
-                                 positions_dev));
+          inner->split_heads_bwd(device, din, column, dheads_dev, head_rows, heads, head_width,
+                                 rotary, positions_dev));
 }
 
 static ls_status attention_fwd(struct op_device *device, struct op_matrix o, float *lse_dev,

@@ -110,7 +110,15 @@ static void a_shape_beyond_the_reserved_is_refused(void **state)
     op_test_ok(
         op_table_cpu.layernorm_fwd(ones.device, small_out, NULL, NULL, small, NULL, NULL, 1e-6f));
     int32_t start = 0, length = 800;
-    const struct op_sequences all = {1, 800, 800, 800, &start, &length, &start, &length};
+    const struct op_sequences all = {.count = 1,
+                                     .rows = 800,
+                                     .true_rows = 800,
+                                     .head_rows = 800,
+                                     .max_length = 800,
+                                     .start = &start,
+                                     .length = &length,
+                                     .start_dev = &start,
+                                     .length_dev = &length};
     const struct op_matrix o = {ones.w, 800, 1, OP_F32};
     assert_int_equal(
         op_table_cpu.attention_fwd(ones.device, o, NULL, ones.x, ones.x, ones.x, 1, 1, &all, &all),

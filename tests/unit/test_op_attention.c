@@ -21,7 +21,7 @@ enum { SEQUENCES_MAX = 4 };
 struct attention_case {
     int heads, head_width, sequences;
     enum op_dtype dtype;
-    int padding; /* rows after each sequence */
+    int padding; /* rows after each sequence, and between heads */
     int query_length[SEQUENCES_MAX], key_length[SEQUENCES_MAX];
 };
 
@@ -56,6 +56,9 @@ static struct op_sequences lay_out(struct op_test *test, const int *length,
         sequences.true_rows += length[s];
         sequences.max_length = length[s] > sequences.max_length ? length[s] : sequences.max_length;
     }
+    sequences.head_rows = sequences.rows + c->padding;
+    if (c->sequences == 1)
+        sequences.step = sequences.rows;
     sequences.start_dev = op_test_integer_array(test, starts, c->sequences);
     sequences.length_dev = op_test_integer_array(test, lengths, c->sequences);
     return sequences;
@@ -68,8 +71,8 @@ static struct reference_attention reference_of(const struct attention_case *c,
     return (struct reference_attention){.heads = c->heads,
                                         .head_width = c->head_width,
                                         .sequences = c->sequences,
-                                        .query_rows = queries->rows,
-                                        .key_rows = keys->rows,
+                                        .query_rows = queries->head_rows,
+                                        .key_rows = keys->head_rows,
                                         .query_start = queries->start,
                                         .query_length = queries->length,
                                         .key_start = keys->start,
@@ -87,12 +90,13 @@ static bool in_a_sequence(const struct op_sequences *at, int64_t row)
 /* NaN in rows of no sequence: nothing may read them. */
 static void spoil_padding(double *values, int heads, int width, const struct op_sequences *at)
 {
-    for (int64_t r = 0; r < heads * at->rows; r++)
-        for (int i = 0; !in_a_sequence(at, r % at->rows) && i < width; i++)
+    for (int64_t r = 0; r < heads * at->head_rows; r++)
+        for (int i = 0; !in_a_sequence(at, r % at->head_rows) && i < width; i++)
             values[r * width + i] = NAN;
 }
 
-/* Compare [heads][rows][width] within each head of each sequence, since long and short ones differ
+/* Compare [heads][head rows][width] within each head of each sequence, since long and short ones
+ * differ
  * in size.  Rows of no sequence must be zero in gradients (d..), and finite in outputs (o), which
  * products multiply by zeros. */
 static void expect_rows(struct op_test *test, const char *what, const void *array_dev,
@@ -102,15 +106,16 @@ static void expect_rows(struct op_test *test, const char *what, const void *arra
     const double *got = op_test_read(test, array_dev);
     for (int h = 0; h < heads; h++)
         for (int s = 0; s < at->count; s++) {
-            int64_t first = (h * at->rows + at->start[s]) * width;
+            int64_t first = (h * at->head_rows + at->start[s]) * width;
             op_test_compare(what, got + first, want + first, (int64_t)at->length[s] * width,
                             relative, absolute);
         }
     for (int64_t r = 0; r < heads * at->rows; r++)
-        for (int i = 0; !in_a_sequence(at, r % at->rows) && i < width; i++)
-            if ((what[0] == 'd' && got[r * width + i] != 0.0) ||
-                (what[0] == 'o' && !isfinite(got[r * width + i])))
-                fail_msg("%s: padding row %lld holds %g", what, (long long)r, got[r * width + i]);
+        for (int i = 0; !in_a_sequence(at, r % at->rows) && i < width; i++) {
+            double value = got[(r / at->rows * at->head_rows + r % at->rows) * width + i];
+            if ((what[0] == 'd' && value != 0.0) || (what[0] == 'o' && !isfinite(value)))
+                fail_msg("%s: padding row %lld holds %g", what, (long long)r, value);
+        }
 }
 
 static void attention(struct op_test *test, const void *argument)
@@ -120,7 +125,8 @@ static void attention(struct op_test *test, const void *argument)
     struct op_sequences queries = lay_out(test, c->query_length, c);
     struct op_sequences keys = lay_out(test, c->key_length, c);
     struct reference_attention at = reference_of(c, &queries, &keys);
-    int64_t query_count = queries.rows * heads * width, key_count = keys.rows * heads * width;
+    int64_t query_count = queries.head_rows * heads * width;
+    int64_t key_count = keys.head_rows * heads * width;
     double *q = op_test_random(test, query_count, c->dtype, 1.0);
     double *k = op_test_random(test, key_count, c->dtype, 1.0);
     double *v = op_test_random(test, key_count, c->dtype, 1.0);
@@ -138,7 +144,7 @@ static void attention(struct op_test *test, const void *argument)
     void *k_dev = op_test_array(test, k, key_count, c->dtype);
     void *v_dev = op_test_array(test, v, key_count, c->dtype);
     struct op_matrix out = op_test_matrix(test, NULL, queries.rows, heads * width, c->dtype);
-    float *lse_dev = op_test_array(test, NULL, queries.rows * heads, OP_F32);
+    float *lse_dev = op_test_array(test, NULL, queries.head_rows * heads, OP_F32);
     op_test_ok(test->table->attention_fwd(test->device, out, lse_dev, q_dev, k_dev, v_dev, heads,
                                           width, &queries, &keys));
     double most = (double)keys.max_length;
@@ -188,7 +194,7 @@ static void large_scores(struct op_test *test, const void *argument)
     const struct attention_case *c = argument;
     struct op_sequences at = lay_out(test, c->query_length, c);
     struct reference_attention reference = reference_of(c, &at, &at);
-    int64_t count = at.rows * c->heads * c->head_width;
+    int64_t count = at.head_rows * c->heads * c->head_width;
     double *q = op_test_random(test, count, OP_F32, 12.0);
     double *k = op_test_random(test, count, OP_F32, 12.0);
     double *v = op_test_random(test, count, OP_F32, 1.0);
@@ -236,8 +242,8 @@ static void differentiate(struct op_test *test, const void *argument)
     struct op_sequences queries = lay_out(test, c->query_length, c);
     struct op_sequences keys = lay_out(test, c->key_length, c);
     struct differences d = {.at = reference_of(c, &queries, &keys)};
-    int64_t query_count = queries.rows * c->heads * c->head_width;
-    int64_t key_count = keys.rows * c->heads * c->head_width;
+    int64_t query_count = queries.head_rows * c->heads * c->head_width;
+    int64_t key_count = keys.head_rows * c->heads * c->head_width;
     d.q = op_test_random(test, query_count, OP_F32, 1.0);
     d.k = op_test_random(test, key_count, OP_F32, 1.0);
     d.v = op_test_random(test, key_count, OP_F32, 1.0);

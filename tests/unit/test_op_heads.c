@@ -11,6 +11,8 @@
 #include "tests/reference/heads.h"
 #include "tests/support/op_test.h"
 
+enum { ROWS_BETWEEN = 3 }; /* heads */
+
 struct heads_case {
     int64_t rows;
     int heads, head_width;
@@ -48,6 +50,7 @@ static struct tables lay_out(struct op_test *test, const struct heads_case *c)
         (struct reference_heads){.rows = c->rows,
                                  .columns = c->column + (int64_t)c->heads * c->head_width + c->more,
                                  .column = c->column,
+                                 .head_rows = c->rows + ROWS_BETWEEN,
                                  .heads = c->heads,
                                  .head_width = c->head_width,
                                  .turn = c->turn,
@@ -81,14 +84,15 @@ static void split_fwd(struct op_test *test, const void *argument)
 {
     const struct heads_case *c = argument;
     struct tables t = lay_out(test, c);
-    int64_t count = c->rows * c->heads * c->head_width;
+    int64_t count = t.at.head_rows * c->heads * c->head_width;
     double *in = op_test_random(test, c->rows * t.at.columns, c->dtype, 1.0);
-    double *want = op_test_doubles(test, count);
-    void *out = op_test_array(test, NULL, count, c->dtype);
+    double *want = op_test_random(test, count, c->dtype, 1.0);
+    void *out = op_test_array(test, want, count, c->dtype);
     op_test_ok(test->table->split_heads_fwd(
-        test->device, out, op_test_matrix(test, in, c->rows, t.at.columns, c->dtype), c->column,
-        c->heads, c->head_width, c->turn ? &t.rotary : NULL, t.positions_dev));
-    reference_split_heads_fwd(want, in, &t.at);
+        test->device, out, t.at.head_rows,
+        op_test_matrix(test, in, c->rows, t.at.columns, c->dtype), c->column, c->heads,
+        c->head_width, c->turn ? &t.rotary : NULL, t.positions_dev));
+    reference_split_heads_fwd(want, in, &t.at); /* what lies between heads stays as it was */
     op_test_expect(test, "heads", out, want, bound_of(c->dtype), 4 * 0x1p-24);
 }
 
@@ -96,13 +100,13 @@ static void split_bwd(struct op_test *test, const void *argument)
 {
     const struct heads_case *c = argument;
     struct tables t = lay_out(test, c);
-    int64_t count = c->rows * c->heads * c->head_width;
+    int64_t count = t.at.head_rows * c->heads * c->head_width;
     double *gradient = op_test_random(test, count, c->dtype, 1.0);
     double *want = op_test_random(test, c->rows * t.at.columns, c->dtype, 1.0);
     struct op_matrix din = op_test_matrix(test, want, c->rows, t.at.columns, c->dtype);
     op_test_ok(test->table->split_heads_bwd(
-        test->device, din, c->column, op_test_array(test, gradient, count, c->dtype), c->heads,
-        c->head_width, c->turn ? &t.rotary : NULL, t.positions_dev));
+        test->device, din, c->column, op_test_array(test, gradient, count, c->dtype),
+        t.at.head_rows, c->heads, c->head_width, c->turn ? &t.rotary : NULL, t.positions_dev));
     reference_split_heads_bwd(want, gradient, &t.at); /* other columns stay as they were */
     op_test_expect(test, "din", din.data_dev, want, bound_of(c->dtype), 4 * 0x1p-24);
 }
@@ -131,7 +135,7 @@ static double weighted_output(void *context)
     struct differences *d = context;
     double sum = 0.0;
     reference_split_heads_fwd(d->heads, d->in, &d->at);
-    for (int64_t i = 0; i < d->at.rows * d->at.heads * d->at.head_width; i++)
+    for (int64_t i = 0; i < d->at.head_rows * d->at.heads * d->at.head_width; i++)
         sum += d->weight[i] * d->heads[i];
     return sum;
 }
@@ -140,7 +144,7 @@ static void differentiate(struct op_test *test, const void *argument)
 {
     const struct heads_case *c = argument;
     struct differences d = {.at = lay_out(test, c).at};
-    int64_t count = c->rows * c->heads * c->head_width, all = c->rows * d.at.columns;
+    int64_t count = d.at.head_rows * c->heads * c->head_width, all = c->rows * d.at.columns;
     d.in = op_test_random(test, all, OP_F32, 1.0);
     d.weight = op_test_random(test, count, OP_F32, 1.0);
     d.heads = op_test_doubles(test, count);
@@ -160,15 +164,17 @@ static void refuse(struct op_test *test, const void *argument)
     (void)argument;
     struct op_matrix in = op_test_matrix(test, NULL, 2, 12, OP_F32);
     void *out = op_test_array(test, NULL, 48, OP_F32);
-    assert_int_equal(test->table->split_heads_fwd(test->device, out, in, 4, 3, 4, NULL, NULL),
+    assert_int_equal(test->table->split_heads_fwd(test->device, out, 2, in, 4, 3, 4, NULL, NULL),
                      LS_USAGE);
-    assert_int_equal(test->table->split_heads_fwd(test->device, out, in, 0, 4, 3, NULL, NULL),
+    assert_int_equal(test->table->split_heads_fwd(test->device, out, 2, in, 0, 4, 3, NULL, NULL),
                      LS_USAGE);
     assert_non_null(strstr(status_message(), "4 heads of 3 (which must be even)"));
-    assert_int_equal(test->table->split_heads_bwd(test->device, in, 3, out, 3, 3, NULL, NULL),
+    assert_int_equal(test->table->split_heads_bwd(test->device, in, 3, out, 2, 3, 3, NULL, NULL),
+                     LS_USAGE);
+    assert_int_equal(test->table->split_heads_fwd(test->device, out, 1, in, 0, 3, 4, NULL, NULL),
                      LS_USAGE);
     struct op_rotary wide = {.axis_width = 2};
-    assert_int_equal(test->table->split_heads_bwd(test->device, in, 0, out, 3, 4, &wide, NULL),
+    assert_int_equal(test->table->split_heads_bwd(test->device, in, 0, out, 2, 3, 4, &wide, NULL),
                      LS_USAGE);
 }
 

@@ -36,6 +36,7 @@ ls_status encoder_open(struct encoder *out, const struct layer_space *space,
         LS_TRY(block_bind(&out->blocks[i], space, name));
     }
     LS_TRY(layer_norm_bind(&out->norm, space, "encoder.norm"));
+    out->end = space->parameters->encoder_count;
 done:
     if (st != LS_OK)
         encoder_close(out);
@@ -149,11 +150,15 @@ ls_status encoder_target_fwd(const struct layer_device *on, const struct encoder
                                     .query_index_dev = layout->query_index_dev};
     const struct block *last = &encoder->blocks[encoder->depth - 1];
 
+    LS_TRY(layer_want(on, JEPA_COPY_EMA, encoder->blocks[0].norm1.offset));
     LS_TRY(embed_fwd(on, encoder, memory->patches, memory->x, clips, layout->target_patches_dev,
                      layout->target.sequences.rows));
-    for (int i = 0; i + 1 < encoder->depth; i++)
+    for (int i = 0; i + 1 < encoder->depth; i++) {
+        LS_TRY(layer_want(on, JEPA_COPY_EMA, encoder->blocks[i + 1].norm1.offset));
         LS_TRY(block_fwd(on, &encoder->shape, &encoder->blocks[i], &memory->cache, &memory->scratch,
                          &all, memory->x, memory->x));
+    }
+    LS_TRY(layer_want(on, JEPA_COPY_EMA, INT64_MAX));
     LS_TRY(block_fwd(on, &encoder->shape, last, whole ? &memory->cache : &memory->last_cache,
                      &memory->scratch, whole ? &all : &some, whole ? memory->x : memory->selected,
                      memory->x));
@@ -178,11 +183,16 @@ ls_status encoder_context_fwd(const struct layer_device *on, const struct encode
     const int64_t rows = layout->context.sequences.rows;
     const int64_t dim = encoder->shape.dim;
     const struct block_rows all = {.keys = &layout->context, .queries = &layout->context};
+    LS_TRY(layer_want(on, JEPA_COPY_WEIGHTS, encoder->blocks[0].norm1.offset));
     LS_TRY(embed_fwd(on, encoder, memory->patches, memory->x[0], clips, layout->context_patches_dev,
                      rows));
-    for (int i = 0; i < encoder->depth; i++)
+    for (int i = 0; i < encoder->depth; i++) {
+        LS_TRY(layer_want(on, JEPA_COPY_WEIGHTS,
+                          i + 1 < encoder->depth ? encoder->blocks[i + 1].norm1.offset
+                                                 : encoder->end));
         LS_TRY(block_fwd(on, &encoder->shape, &encoder->blocks[i], &memory->caches[i], scratch,
                          &all, memory->x[i + 1], memory->x[i]));
+    }
     LS_TRY(on->ops->layernorm_fwd(
         on->device, layer_matrix(memory->normed, rows, dim, on->dtype), memory->mean, memory->rstd,
         layer_matrix(memory->x[encoder->depth], rows, dim, OP_F32), encoder->norm.gain_dev,

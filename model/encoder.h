@@ -18,6 +18,7 @@ struct encoder {
     int depth;
     struct layer_norm norm;
     struct block_shape shape;
+    int64_t end; /* of its parameters in the flat space */
 };
 
 /* Memory of the target pass.  `raw` (after the final norm) and `goal` (layer-normed without gain)

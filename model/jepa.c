@@ -74,27 +74,27 @@ static ls_status take(const struct jepa *jepa, void *out, int64_t count, size_t 
 static ls_status open_flat(struct jepa *jepa)
 {
     ls_status st = LS_OK;
-    const struct parameters *p = jepa->parameters;
+    const struct jepa_held *held = &jepa->held;
     struct jepa_flat *flat = &jepa->flat;
     void *memory = NULL;
-    LS_TRY(take(jepa, &flat->weights_dev, p->flat_count, sizeof(float)));
-    LS_TRY(take(jepa, &flat->gradient_dev, p->flat_count, sizeof(float)));
-    LS_TRY(take(jepa, &flat->moment1_dev, p->flat_count, sizeof(float)));
-    LS_TRY(take(jepa, &flat->moment2_dev, p->flat_count, sizeof(float)));
-    LS_TRY(take(jepa, &flat->ema_dev, p->encoder_count, sizeof(float)));
+    LS_TRY(take(jepa, &flat->weights_dev, held->masters, sizeof(float)));
+    LS_TRY(take(jepa, &flat->gradient_dev, held->all, sizeof(float)));
+    LS_TRY(take(jepa, &flat->moment1_dev, held->moments, sizeof(float)));
+    LS_TRY(take(jepa, &flat->moment2_dev, held->moments, sizeof(float)));
+    LS_TRY(take(jepa, &flat->ema_dev, held->ema_masters, sizeof(float)));
     flat->weights_compute_dev = flat->weights_dev;
     flat->ema_compute_dev = flat->ema_dev;
     if (jepa->on.dtype != OP_F32) {
         const size_t bytes = arena_element_bytes(jepa->on.dtype);
         flat->weights_compute_dev = flat->ema_compute_dev = NULL;
-        LS_TRY(take(jepa, &flat->weights_compute_dev, p->flat_count, bytes));
-        LS_TRY(take(jepa, &flat->ema_compute_dev, p->encoder_count, bytes));
+        LS_TRY(take(jepa, &flat->weights_compute_dev, held->all, bytes));
+        LS_TRY(take(jepa, &flat->ema_compute_dev, held->ema_all, bytes));
     }
     if (jepa->on.ops->host_memory) {
         flat->gradient_host = flat->gradient_dev;
     } else if (!jepa->options.device_gradient) {
         LS_TRY(jepa->on.ops->host_allocate(jepa->on.device, &memory,
-                                           (size_t)p->flat_count * sizeof(float)));
+                                           (size_t)held->all * sizeof(float)));
         flat->gradient_host = memory;
     }
 done:
@@ -107,7 +107,10 @@ static ls_status open_sums(struct jepa *jepa)
     struct jepa_sums *sums = &jepa->sums;
     const int64_t dim = jepa->options.shape.dim;
     void *memory = NULL;
-    sums->count = jepa->options.groups + 5 * dim + 1;
+    const int64_t norms =
+        jepa->held.divided ? division_buckets(&jepa->options.division, jepa->parameters->flat_count)
+                           : 1;
+    sums->count = jepa->options.groups + 5 * dim + norms;
     LS_TRY(take(jepa, &sums->loss_dev, sums->count, sizeof(double)));
     LS_TRY(take(jepa, &sums->gram_dev, dim * dim, sizeof(float)));
     LS_TRY(jepa->on.ops->host_allocate(jepa->on.device, &memory,
@@ -187,11 +190,18 @@ static ls_status open_networks(struct jepa *jepa)
                                         .weights_dev = flat->weights_dev,
                                         .compute_dev = flat->weights_compute_dev,
                                         .dtype = jepa->on.dtype,
-                                        .gradient_dev = flat->gradient_dev};
+                                        .gradient_dev = flat->gradient_dev,
+                                        .vectors_dev = jepa->held.vectors_dev,
+                                        .vector_at = jepa->held.vector_at};
     const struct layer_space ema = {.parameters = jepa->parameters,
                                     .weights_dev = flat->ema_dev,
                                     .compute_dev = flat->ema_compute_dev,
-                                    .dtype = jepa->on.dtype};
+                                    .dtype = jepa->on.dtype,
+                                    .vectors_dev =
+                                        jepa->held.vectors_dev == NULL
+                                            ? NULL
+                                            : jepa->held.vectors_dev + jepa->held.weight_vectors,
+                                    .vector_at = jepa->held.vector_at};
     LS_TRY(open_rotary(jepa, &encoder, &predictor));
     LS_TRY(encoder_open(&jepa->context, &trained, &encoder));
     LS_TRY(encoder_open(&jepa->target, &ema, &encoder));
@@ -263,17 +273,21 @@ ls_status jepa_open(struct jepa **out, const struct jepa_options *options,
         goto done;
     }
     jepa->options = *options;
-    jepa->on = (struct layer_device){.ops = ops, .device = device, .dtype = options->dtype};
+    jepa->on = (struct layer_device){
+        .ops = ops, .device = device, .dtype = options->dtype, .demand = &jepa->demand};
     LS_TRY(parameters_open(&jepa->parameters, &options->shape));
     LS_TRY(set_limits(jepa));
     const size_t count = (size_t)jepa->parameters->count;
     jepa->adam_steps = calloc(count, sizeof *jepa->adam_steps);
     jepa->pieces = calloc(count, sizeof *jepa->pieces);
-    if (jepa->adam_steps == NULL || jepa->pieces == NULL) {
+    jepa->part_pieces = calloc(count, sizeof *jepa->part_pieces);
+    if (jepa->adam_steps == NULL || jepa->pieces == NULL || jepa->part_pieces == NULL) {
         st = LS_FAIL(LS_NOMEM, "out of memory for %zu parameters", count);
         goto done;
     }
+    LS_TRY(jepa_held_open(jepa));
     LS_TRY(open_flat(jepa));
+    LS_TRY(jepa_vectors_open(jepa));
     LS_TRY(open_sums(jepa));
     LS_TRY(open_networks(jepa));
     LS_TRY(open_memory(jepa));
@@ -322,9 +336,11 @@ void jepa_close(struct jepa **jepa)
     encoder_context_memory_close(&j->context_memory);
     predictor_memory_close(&j->predictor_memory);
     close_flat(j);
+    jepa_held_close(j);
     parameters_close(&j->parameters);
     free(j->adam_steps);
     free(j->pieces);
+    free(j->part_pieces);
     free(j);
     *jepa = NULL;
 }
@@ -332,6 +348,11 @@ void jepa_close(struct jepa **jepa)
 const struct parameters *jepa_parameters(const struct jepa *jepa)
 {
     return jepa->parameters;
+}
+
+void jepa_set_demand(struct jepa *jepa, jepa_demand ask, void *context)
+{
+    jepa->demand = (struct layer_demand){.ask = ask, .context = context};
 }
 
 float *jepa_gradient_host(struct jepa *jepa)

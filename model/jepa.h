@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "core/config.h"
+#include "core/division.h"
 #include "core/status.h"
 #include "model/ops.h"
 #include "model/parameters.h"
@@ -42,6 +43,11 @@ struct jepa_options {
     bool float_clips;     /* clips come as normalised float32 [B, 3, T, H, W] (golden files) */
     bool device_gradient; /* sums over ranks are made in device memory, behind the compute stream:
                            * no host copy of the gradient is kept or filled */
+    /* Of more than one rank: each keeps and updates only its slices of moments, and where products
+     * are in another dtype also of weights and EMA in float32 (see "A divided state").  `count` is
+     * the flat space's. */
+    struct division division;
+    int rank;
 };
 
 /* One micro-batch; borrowed for the call. */
@@ -136,16 +142,60 @@ float *jepa_gradient_device(struct jepa *jepa);
 uint64_t jepa_mask_tokens_used(const struct jepa *jepa);
 void jepa_mask_tokens_set(struct jepa *jepa, uint64_t used);
 
-/* After the all-reduce: L2 norm of the gradient (over all ranks alike).  Local. */
+/* After the all-reduce: L2 norm of the gradient (over all ranks alike); with a divided state of
+ * this rank's slices of it.  Local. */
 ls_status jepa_gradient_norm(struct jepa *jepa, double *out) LS_MUST_CHECK;
 
 struct jepa_update {
     double lr, weight_decay, ema_keep;
     double gradient_scale; /* 1, or the clipping factor */
 };
-/* AdamW and EMA over the whole flat space.  Parameters without gradient in this step (unused mask
- * tokens) are left alone, weight decay included.  Local. */
+/* AdamW and EMA over the whole flat space, or in a divided state over this rank's slices.
+ * Parameters without gradient in this step (unused mask tokens) are left alone, weight decay
+ * included.  Local. */
 ls_status jepa_update(struct jepa *jepa, const struct jepa_update *update) LS_MUST_CHECK;
+
+/* A divided state.
+ *
+ * The gradient's slices of this rank are the sums over ranks when jepa_update is called; it brings
+ * this rank's slices of everything up to date.  What all ranks compute with (copies of weights and
+ * EMA in the dtype of products; with float32 weights and EMA themselves) is then to be gathered,
+ * bucket by bucket, by somebody else:
+ *
+ *     jepa_update
+ *     jepa_copy_bring(bucket), gather it, jepa_copy_take(bucket)     weights, and EMA where
+ *                                                                    jepa_gathers_ema
+ *     jepa_vectors_bring, sum over ranks, jepa_vectors_take          where jepa_vectors has any
+ *
+ * and the model asks for what it is about to read (jepa_set_demand).  With float32 the EMA of other
+ * ranks' slices is not sent: jepa_copy_take of the weights moves it, which has the same bits. */
+enum jepa_copy { JEPA_COPY_WEIGHTS, JEPA_COPY_EMA, JEPA_COPIES };
+
+/* Where a copy is gathered: device memory with `device_gradient`, else the host's. */
+struct jepa_copy_place {
+    void *data;
+    int64_t total, element_bytes; /* elements, without what division_padded adds */
+};
+struct jepa_copy_place jepa_copy_place(struct jepa *jepa, enum jepa_copy which);
+bool jepa_gathers_ema(const struct jepa *jepa);
+
+/* This rank's slice of a bucket to where it is gathered; all of a gathered bucket to where it is
+ * computed with.  Local.  Without a host copy in between, both do nothing but what is said above.
+ */
+ls_status jepa_copy_bring(struct jepa *jepa, enum jepa_copy which, int64_t bucket) LS_MUST_CHECK;
+ls_status jepa_copy_take(struct jepa *jepa, enum jepa_copy which, int64_t bucket) LS_MUST_CHECK;
+
+/* Parameters that are read as float32 beside copies in another dtype (biases, gains, mask tokens):
+ * [*count] floats, to be summed over ranks where the copies are gathered, since every rank brings
+ * its own and zeros.  NULL and 0 where there are none.  Local. */
+float *jepa_vectors(struct jepa *jepa, int64_t *count);
+ls_status jepa_vectors_bring(struct jepa *jepa) LS_MUST_CHECK;
+ls_status jepa_vectors_take(struct jepa *jepa) LS_MUST_CHECK;
+
+/* From now on `ask` is called before weights of a kind (the target's: JEPA_COPY_EMA) that lie
+ * before element `end` of the flat space are read, the vectors included.  Local. */
+typedef ls_status (*jepa_demand)(void *context, enum jepa_copy which, int64_t end);
+void jepa_set_demand(struct jepa *jepa, jepa_demand ask, void *context);
 
 /* Feature statistics of the step's tokens on this rank, to be summed over ranks: [4 * dim + 1]
  * doubles laid out as target sum, target square sum, prediction sum, prediction unit sum (dim
@@ -170,7 +220,9 @@ struct jepa_state {
     float *weights, *moment1, *moment2, *ema;
     int64_t *adam_steps;
     int64_t offset, count; /* the range of the flat space that the arrays hold (ema: its part below
-                              encoder_count) */
+                              encoder_count).  In a divided state it lies in one of this rank's
+                              slices, unless only copies are asked for */
+    bool copies; /* weights and EMA as all ranks compute with them, in place of float32 masters */
 };
 ls_status jepa_state_download(struct jepa *jepa, const struct jepa_state *state) LS_MUST_CHECK;
 ls_status jepa_state_upload(struct jepa *jepa, const struct jepa_state *state) LS_MUST_CHECK;

@@ -14,6 +14,24 @@
 #include "model/parameters.h"
 #include "model/predictor.h"
 
+/* Elements of the flat arrays that this rank has, and in a divided state the parameters that are
+ * read as float32 (jepa.h, "A divided state"). */
+struct jepa_held {
+    bool divided;
+    bool parts_only; /* divided, and of float32 weights and EMA there are only this rank's slices */
+    int64_t all, ema_all; /* of gradient and weights, and of EMA, as computed with */
+    int64_t masters, ema_masters, moments;
+    int64_t vectors, weight_vectors; /* elements; those of the weights come first */
+    int64_t *vector_at;              /* [parameters] where each begins, -1: no vector */
+    float *vectors_dev, *vectors_host;
+    int32_t
+        *vector_rows_dev; /* [vectors / JEPA_VECTOR_ROW] rows of this rank's masters, -2: none */
+    bool moves_ema;       /* jepa_copy_take moves the EMA of others' slices */
+    double ema_keep;
+};
+
+enum { JEPA_VECTOR_ROW = 64 }; /* every parameter starts at a multiple of it */
+
 /* Flat arrays on the device. */
 struct jepa_flat {
     float *weights_dev, *gradient_dev, *moment1_dev, *moment2_dev, *ema_dev;
@@ -49,7 +67,9 @@ struct jepa_slot {
 struct jepa {
     struct jepa_options options;
     struct layer_device on;
+    struct layer_demand demand;
     struct parameters *parameters;
+    struct jepa_held held;
     struct jepa_flat flat;
     struct jepa_sums sums;
     float *rotary_dev;
@@ -83,9 +103,29 @@ struct jepa {
     int64_t target_rows;
     int64_t rows, padding_rows;
 
-    int64_t *adam_steps;            /* [parameters] */
-    struct op_update_piece *pieces; /* [parameters] */
+    int64_t *adam_steps;                 /* [parameters] */
+    struct op_update_piece *pieces;      /* [parameters] */
+    struct op_update_piece *part_pieces; /* [parameters] those of a part, cut to it */
+    int piece_count;
 };
+
+/* What this rank holds: before anything of it is allocated; then the vectors' memory
+ * (jepa_divided.c).  Local.  Errors: LS_USAGE, LS_NOMEM, LS_DEVICE. */
+ls_status jepa_held_open(struct jepa *jepa) LS_MUST_CHECK;
+ls_status jepa_vectors_open(struct jepa *jepa) LS_MUST_CHECK;
+void jepa_held_close(struct jepa *jepa);
+
+/* In a divided state: where element `offset` of the flat space, in one of this rank's slices, lies
+ * in its own arrays; -1: in no slice of its own.  Local. */
+int64_t jepa_own_place(const struct jepa *jepa, int64_t offset);
+
+/* Vectors from float32 weights of the whole flat space (initial values).  Local; queued. */
+ls_status jepa_vectors_set(struct jepa *jepa, const float *weights_dev) LS_MUST_CHECK;
+
+/* Update of a part [offset, offset + count) of the flat space with pieces that lie anywhere
+ * (jepa_step.c).  Local; queued. */
+ls_status jepa_update_part(struct jepa *jepa, struct op_update work, int64_t offset,
+                           int64_t count) LS_MUST_CHECK;
 
 /* Memory and events of the slots (jepa_stage.c).  Local. */
 ls_status jepa_slots_open(struct jepa *jepa) LS_MUST_CHECK;

@@ -20,7 +20,7 @@ ls_status jepa_begin_step(struct jepa *jepa)
     jepa->rows = 0;
     jepa->padding_rows = 0;
     LS_TRY(ops->zero(jepa->on.device, jepa->flat.gradient_dev,
-                     (size_t)jepa->parameters->flat_count * sizeof(float)));
+                     (size_t)jepa->held.all * sizeof(float)));
     LS_TRY(
         ops->zero(jepa->on.device, jepa->sums.loss_dev, (size_t)jepa->sums.count * sizeof(double)));
 done:
@@ -221,27 +221,58 @@ void jepa_mask_tokens_set(struct jepa *jepa, uint64_t used)
     jepa->mask_tokens_used = used;
 }
 
+/* The `index`-th part of the gradient whose sums this rank has: all of it, or its slice of a
+ * bucket. False beyond the last. */
+static bool own_part(const struct jepa *jepa, int64_t index, int64_t *offset, int64_t *count)
+{
+    const int64_t all = jepa->parameters->flat_count;
+    const struct division *division = &jepa->options.division;
+    *offset = 0;
+    *count = all;
+    if (!jepa->held.divided)
+        return index < 1;
+    if (index >= division_buckets(division, all))
+        return false;
+    *count = division_part(offset, division, index, jepa->options.rank, all);
+    return true;
+}
+
 /* Where the all-reduce worked on the host's copy, the device takes it back, once. */
 static ls_status take_back_gradient(struct jepa *jepa)
 {
+    ls_status st = LS_OK;
+    int64_t offset = 0;
+    int64_t count = 0;
     if (!jepa->gradient_staged)
         return LS_OK;
     jepa->gradient_staged = false;
-    return jepa->on.ops->upload(jepa->on.device, jepa->flat.gradient_dev, jepa->flat.gradient_host,
-                                (size_t)jepa->parameters->flat_count * sizeof(float));
+    for (int64_t i = 0; own_part(jepa, i, &offset, &count); i++)
+        if (count > 0)
+            LS_TRY(jepa->on.ops->upload(jepa->on.device, jepa->flat.gradient_dev + offset,
+                                        jepa->flat.gradient_host + offset,
+                                        (size_t)count * sizeof(float)));
+done:
+    return st;
 }
 
 ls_status jepa_gradient_norm(struct jepa *jepa, double *out)
 {
     ls_status st = LS_OK;
+    int64_t offset = 0;
+    int64_t count = 0;
+    int64_t parts = 0;
+    double sum = 0.0;
     *out = 0.0;
     LS_TRY(take_back_gradient(jepa));
-    LS_TRY(jepa->on.ops->square_sum(jepa->on.device, jepa->sums.norm_dev, jepa->flat.gradient_dev,
-                                    jepa->parameters->flat_count));
+    for (; own_part(jepa, parts, &offset, &count); parts++)
+        LS_TRY(jepa->on.ops->square_sum(jepa->on.device, jepa->sums.norm_dev + parts,
+                                        jepa->flat.gradient_dev + offset, count));
     LS_TRY(jepa->on.ops->download(jepa->on.device, jepa->sums.host, jepa->sums.norm_dev,
-                                  sizeof(double)));
+                                  (size_t)parts * sizeof(double)));
     LS_TRY(jepa->on.ops->synchronize(jepa->on.device));
-    *out = sqrt(jepa->sums.host[0]);
+    for (int64_t i = 0; i < parts; i++)
+        sum += jepa->sums.host[i];
+    *out = sqrt(sum);
 done:
     return st;
 }
@@ -280,15 +311,50 @@ static int list_pieces(struct jepa *jepa)
     return count;
 }
 
+ls_status jepa_update_part(struct jepa *jepa, struct op_update work, int64_t offset, int64_t count)
+{
+    int pieces = 0;
+    for (int i = 0; i < jepa->piece_count; i++) {
+        struct op_update_piece piece = jepa->pieces[i];
+        const int64_t first = piece.offset > offset ? piece.offset : offset;
+        const int64_t stop = piece.offset + piece.count;
+        piece.offset = first;
+        piece.count = (stop < offset + count ? stop : offset + count) - first;
+        if (piece.count > 0)
+            jepa->part_pieces[pieces++] = piece;
+    }
+    work.pieces = jepa->part_pieces;
+    work.piece_count = pieces;
+    return pieces > 0 ? jepa->on.ops->update(jepa->on.device, &work) : LS_OK;
+}
+
+/* This rank's slice of every bucket. */
+static ls_status update_slices(struct jepa *jepa, struct op_update work)
+{
+    ls_status st = LS_OK;
+    int64_t offset = 0;
+    int64_t count = 0;
+    for (int64_t i = 0; own_part(jepa, i, &offset, &count); i++) {
+        work.moments_from = offset - i * jepa->options.division.slice;
+        work.masters_from = jepa->held.parts_only ? work.moments_from : 0;
+        LS_TRY(jepa_update_part(jepa, work, offset, count));
+    }
+done:
+    return st;
+}
+
 ls_status jepa_update(struct jepa *jepa, const struct jepa_update *update)
 {
     ls_status st = LS_OK;
     const struct jepa_flat *flat = &jepa->flat;
     const bool copies = jepa->on.dtype != OP_F32;
     LS_TRY(take_back_gradient(jepa));
+    jepa->piece_count = list_pieces(jepa);
+    jepa->held.moves_ema = jepa->held.divided && !jepa->held.parts_only;
+    jepa->held.ema_keep = update->ema_keep;
     const struct op_update work = {
         .pieces = jepa->pieces,
-        .piece_count = list_pieces(jepa),
+        .piece_count = jepa->piece_count,
         .weights_dev = flat->weights_dev,
         .moment1_dev = flat->moment1_dev,
         .moment2_dev = flat->moment2_dev,
@@ -304,7 +370,8 @@ ls_status jepa_update(struct jepa *jepa, const struct jepa_update *update)
         .ema_keep = update->ema_keep,
         .gradient_scale = update->gradient_scale,
     };
-    LS_TRY(jepa->on.ops->update(jepa->on.device, &work));
+    LS_TRY(jepa->held.divided ? update_slices(jepa, work)
+                              : jepa->on.ops->update(jepa->on.device, &work));
 done:
     return st;
 }

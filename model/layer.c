@@ -21,6 +21,20 @@ static ls_status find(const struct parameter **out, const struct layer_space *sp
     return *out != NULL ? LS_OK : LS_FAIL(LS_FAILED, "no parameter is called %s", name);
 }
 
+const float *layer_vector(const struct layer_space *space, const struct parameter *parameter)
+{
+    if (space->vectors_dev == NULL)
+        return space->weights_dev + parameter->offset;
+    return space->vectors_dev + space->vector_at[parameter - space->parameters->table];
+}
+
+ls_status layer_want(const struct layer_device *on, enum jepa_copy which, int64_t end)
+{
+    if (on->demand == NULL || on->demand->ask == NULL)
+        return LS_OK;
+    return on->demand->ask(on->demand->context, which, end);
+}
+
 ls_status layer_linear_bind(struct layer_linear *out, const struct layer_space *space,
                             const char *prefix)
 {
@@ -34,7 +48,7 @@ ls_status layer_linear_bind(struct layer_linear *out, const struct layer_space *
     *out = (struct layer_linear){
         .w = layer_matrix(compute + (size_t)weight->offset * arena_element_bytes(space->dtype),
                           rows, weight->count / rows, space->dtype),
-        .b_dev = space->weights_dev + bias->offset,
+        .b_dev = layer_vector(space, bias),
         .offset = weight->offset,
     };
     if (space->gradient_dev != NULL) {
@@ -54,8 +68,8 @@ ls_status layer_norm_bind(struct layer_norm *out, const struct layer_space *spac
     LS_TRY(find(&gain, space, prefix, "weight"));
     LS_TRY(find(&bias, space, prefix, "bias"));
     *out = (struct layer_norm){
-        .gain_dev = space->weights_dev + gain->offset,
-        .bias_dev = space->weights_dev + bias->offset,
+        .gain_dev = layer_vector(space, gain),
+        .bias_dev = layer_vector(space, bias),
         .offset = gain->offset,
     };
     if (space->gradient_dev != NULL) {

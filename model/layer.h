@@ -11,11 +11,18 @@
 #include "model/ops.h"
 #include "model/parameters.h"
 
+/* Whom to ask before weights are read (jepa_set_demand); NULL: they are there. */
+struct layer_demand {
+    jepa_demand ask;
+    void *context;
+};
+
 /* Where the operators run, and the dtype of products and activations. */
 struct layer_device {
     const struct op_table *ops;
     struct op_device *device;
     enum op_dtype dtype;
+    const struct layer_demand *demand;
 };
 
 /* The arrays that a network's parameters lie in: the trained weights with their gradient, or the
@@ -26,6 +33,10 @@ struct layer_space {
     void *compute_dev; /* weights in the dtype of products; weights_dev itself with float32 */
     enum op_dtype dtype;
     float *gradient_dev; /* NULL: not trained */
+    /* Where weights_dev is not all here: what is read as float32 (biases, gains, mask tokens), and
+     * where in it each parameter of the table begins. */
+    const float *vectors_dev; /* NULL: weights_dev has them */
+    const int64_t *vector_at; /* [parameters] */
 };
 
 struct layer_linear {
@@ -56,6 +67,14 @@ struct layer_report {
 
 struct op_matrix layer_matrix(const void *data_dev, int64_t rows, int64_t columns,
                               enum op_dtype dtype);
+
+/* A parameter that is read as float32.  Local. */
+const float *layer_vector(const struct layer_space *space, const struct parameter *parameter);
+
+/* The weights (`which`) before element `end` of the flat space are about to be read.  Local.
+ * Errors: those of whoever is asked. */
+ls_status layer_want(const struct layer_device *on, enum jepa_copy which,
+                     int64_t end) LS_MUST_CHECK;
 
 /* Bind by name: PREFIX.weight and PREFIX.bias.  Local.  Errors: LS_FAILED if there is no such
  * parameter (our bug). */

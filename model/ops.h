@@ -98,6 +98,9 @@ struct op_update {
     int piece_count;
     float *weights_dev, *moment1_dev, *moment2_dev,
         *ema_dev; /* flat, float32; ema covers the encoder, which is first */
+    /* Where these hold only a part of the flat space: which element of it is the first of weights
+     * and EMA, and of the moments.  Pieces, gradient and copies count from the space's own. */
+    int64_t masters_from, moments_from;
     const float *gradient_dev;
     void *weights_compute_dev,
         *ema_compute_dev; /* bf16 copies to refresh, or NULL with float32 compute */

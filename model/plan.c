@@ -73,18 +73,18 @@ static ls_status count_scratch(struct op_device *device, const struct op_limits 
 
 static void fill(struct jepa_memory *out, const struct jepa *jepa, const struct op_device *counted)
 {
-    const struct parameters *p = jepa->parameters;
     const int64_t master = sizeof(float);
     const int64_t copy =
         jepa->on.dtype == OP_F32 ? 0 : (int64_t)arena_element_bytes(jepa->on.dtype);
     const int64_t pixels = jepa->on.ops->host_memory
                                ? 0
                                : JEPA_SLOTS * (int64_t)jepa->pixel_bytes * jepa->options.clips;
+    const struct jepa_held *held = &jepa->held;
     *out = (struct jepa_memory){
-        .weights = p->flat_count * (master + copy),
-        .gradient = p->flat_count * master,
-        .moments = 2 * p->flat_count * master,
-        .ema = p->encoder_count * (master + copy),
+        .weights = held->masters * master + held->all * copy + held->vectors * master,
+        .gradient = held->all * master,
+        .moments = 2 * held->moments * master,
+        .ema = held->ema_masters * master + held->ema_all * copy,
         .activations = (int64_t)jepa->arena.peak,
         .clips = pixels,
         .device = (int64_t)counted->device_bytes,

@@ -20,7 +20,7 @@ static ls_status bind(struct predictor *out, const struct layer_space *space)
             st = LS_FAIL(LS_FAILED, "no parameter is called %s", name);
             goto done;
         }
-        out->mask_tokens[i].token_dev = space->weights_dev + token->offset;
+        out->mask_tokens[i].token_dev = layer_vector(space, token);
         out->mask_tokens[i].dtoken_dev = space->gradient_dev + token->offset;
     }
     LS_TRY(layer_linear_bind(&out->embed, space, "predictor.predictor_embed"));
@@ -144,12 +144,18 @@ ls_status predictor_fwd(const struct layer_device *on, const struct predictor *p
     const struct op_matrix predictions =
         layer_matrix(memory->predictions, selected_rows, predictor->proj.w.rows, OP_F32);
 
+    LS_TRY(layer_want(on, JEPA_COPY_WEIGHTS, predictor->blocks[0].norm1.offset));
     LS_TRY(ops->linear_fwd(on->device, embedded, context, predictor->embed.w,
                            predictor->embed.b_dev, false));
     LS_TRY(ops->gather_rows(on->device, x, embedded, layout->predictor_index_dev,
                             predictor->mask_tokens[mask_token].token_dev));
-    for (int i = 0; i < predictor->depth; i++)
+    for (int i = 0; i < predictor->depth; i++) {
+        LS_TRY(layer_want(on, JEPA_COPY_WEIGHTS,
+                          i + 1 < predictor->depth ? predictor->blocks[i + 1].norm1.offset
+                                                   : predictor->norm.offset));
         LS_TRY(run_block(on, predictor, memory, scratch, layout, i));
+    }
+    LS_TRY(layer_want(on, JEPA_COPY_WEIGHTS, INT64_MAX));
     LS_TRY(ops->layernorm_fwd(on->device, normed, memory->mean, memory->rstd, selected,
                               predictor->norm.gain_dev, predictor->norm.bias_dev,
                               (float)predictor->shape.eps));

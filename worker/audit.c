@@ -84,7 +84,7 @@ static int64_t range_of(int64_t *count, const struct audit *audit, int array, in
 static ls_status download(const struct audit *audit, float *into, int array, int64_t offset,
                           int64_t count)
 {
-    struct jepa_state state = {.offset = offset, .count = count};
+    struct jepa_state state = {.offset = offset, .count = count, .copies = audit->options.divided};
     float **const slots[ARRAYS] = {&state.weights, &state.moment1, &state.moment2, &state.ema};
     *slots[array] = into;
     return jepa_state_download(audit->options.jepa, &state);
@@ -113,7 +113,7 @@ static ls_status hash_state(struct audit *audit)
     ls_status st = LS_OK;
     struct report *own = &audit->own;
     for (int a = 0; a < ARRAYS; a++) {
-        bool whole = audit->options.moments || a == 0 || a == ARRAYS - 1;
+        bool whole = !audit->options.divided || a == 0 || a == ARRAYS - 1;
         for (int i = 0; i < RANGES_AN_ARRAY && whole; i++)
             LS_TRY(hash_range(&own->ranges[a * RANGES_AN_ARRAY + i], audit, a, i));
     }
@@ -258,10 +258,10 @@ ls_status audit_spoil(struct audit *audit)
     uint32_t bits = 0;
     float value = 0;
     struct jepa_state state = {.weights = &value, .count = 1};
-    state.offset = jepa_parameters(audit->options.jepa)->table[0].offset;
+    state.offset = audit->options.own;
     LS_TRY(jepa_state_download(audit->options.jepa, &state));
     memcpy(&bits, &value, sizeof bits);
-    bits ^= 1;
+    bits ^= audit->options.divided ? 1U << 16 : 1U; /* copies may have the upper half only */
     memcpy(&value, &bits, sizeof value);
     LS_TRY(jepa_state_upload(audit->options.jepa, &state));
 done:

@@ -19,7 +19,9 @@ struct audit_options {
     struct comm_group *group; /* this and the two below are borrowed */
     struct jepa *jepa;
     const char *run;
-    bool moments; /* are of the whole flat space on every rank */
+    bool divided; /* moments and float32 masters are each rank's own: only what all ranks compute
+                   * with is compared */
+    int64_t own;  /* an element of the weights that this rank keeps: what audit_spoil spoils */
 };
 
 /* What an audit found; `good`: nothing.  Ranks beyond the first are counted only. */

@@ -16,8 +16,25 @@ static int64_t mib(int64_t bytes)
     return (bytes + (1 << 20) - 1) >> 20;
 }
 
-ls_status trainer_model_options(struct jepa_options *out, const struct trainer *trainer)
+/* Over the workers of the run, in buckets as the gradient's. */
+static ls_status divide(struct jepa_options *options, const struct trainer *trainer)
 {
+    ls_status st = LS_OK;
+    struct parameters *parameters = NULL;
+    LS_TRY(parameters_open(&parameters, &options->shape));
+    int64_t count = parameters->flat_count;
+    options->rank = trainer->rank;
+    options->division = division_make(
+        count, trainer_bucket_bytes(trainer, count) / (int64_t)sizeof(float), trainer->size);
+done:
+    parameters_close(&parameters);
+    return st;
+}
+
+ls_status trainer_model_options(struct jepa_options *out, const struct trainer *trainer,
+                                bool divided)
+{
+    ls_status st = LS_OK;
     const struct config *config = trainer->config;
     *out = (struct jepa_options){
         .dtype = trainer->device.dtype,
@@ -39,7 +56,11 @@ ls_status trainer_model_options(struct jepa_options *out, const struct trainer *
     for (int g = 0; g < config->mask_count; g++)
         mask_limits(&out->max_context[g], &out->max_predicted[g], &config->masks[g],
                     mask_grid_of(&config->data, out->frames));
-    return model_shape_of_config(&out->shape, config);
+    LS_TRY(model_shape_of_config(&out->shape, config));
+    if (divided)
+        LS_TRY(divide(out, trainer));
+done:
+    return st;
 }
 
 /* Device memory of this rank, sums between cards included. */
@@ -57,6 +78,7 @@ static int64_t sums_bytes(const struct trainer *trainer)
 /* A change of the config, and what the ranks of a card need with it. */
 struct change {
     bool checkpointing; /* activations are recomputed, and were not before */
+    bool divided;       /* the optimizer's state is, and was not before */
     int clips;
     int64_t bytes;
 };
@@ -66,7 +88,7 @@ static ls_status plan_change(const struct trainer *trainer, struct change *chang
     ls_status st = LS_OK;
     struct jepa_options options;
     struct jepa_memory memory;
-    LS_TRY(trainer_model_options(&options, trainer));
+    LS_TRY(trainer_model_options(&options, trainer, trainer->divided || change->divided));
     options.activation_checkpointing |= change->checkpointing;
     options.clips = change->clips;
     LS_TRY(plan(&memory, trainer, &options));
@@ -176,7 +198,7 @@ ls_status trainer_plan_memory(const struct trainer *trainer)
     ls_status st = LS_OK;
     struct jepa_options options;
     struct jepa_memory memory;
-    LS_TRY(trainer_model_options(&options, trainer));
+    LS_TRY(trainer_model_options(&options, trainer, trainer->divided));
     LS_TRY(plan(&memory, trainer, &options));
     log_info("memory_plan weights_mb=%" PRId64 " gradient_mb=%" PRId64 " moments_mb=%" PRId64
              " ema_mb=%" PRId64 " activations_mb=%" PRId64 " clips_mb=%" PRId64

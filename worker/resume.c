@@ -116,26 +116,45 @@ static ls_status match_parameters(int64_t *adam_steps, const struct checkpoint_i
     return LS_OK;
 }
 
+/* Elements [first, end) of an array. */
+static ls_status load_range(struct trainer *trainer, const struct checkpoint *checkpoint, int array,
+                            float *buffer, int64_t first, int64_t end)
+{
+    ls_status st = LS_OK;
+    for (int64_t offset = first; offset < end; offset += LOAD_ELEMENTS) {
+        int64_t count = end - offset < LOAD_ELEMENTS ? end - offset : LOAD_ELEMENTS;
+        LS_TRY(checkpoint_read(
+            checkpoint, &(struct checkpoint_array){
+                            .name = saver_array_names[array],
+                            .data = buffer,
+                            .offset = offset,
+                            .count = count,
+                            .total = saver_array_total(array, jepa_parameters(trainer->jepa))}));
+        struct jepa_state range = {.offset = offset, .count = count};
+        float **into[SAVER_ARRAYS] = {&range.weights, &range.moment1, &range.moment2, &range.ema};
+        *into[array] = buffer;
+        LS_TRY(jepa_state_upload(trainer->jepa, &range));
+    }
+done:
+    return st;
+}
+
+/* All of an array, or what this rank keeps of it. */
 static ls_status load_array(struct trainer *trainer, const struct checkpoint *checkpoint, int array,
                             float *buffer)
 {
     ls_status st = LS_OK;
     int64_t total = saver_array_total(array, jepa_parameters(trainer->jepa));
+    const struct division *division = &trainer->division;
     /* So that a test can show that it would notice a restore that is not whole. */
     if (array == 2 && fault_point("restore_moments") != 0)
         return LS_OK;
-    for (int64_t offset = 0; offset < total; offset += LOAD_ELEMENTS) {
-        int64_t count = total - offset < LOAD_ELEMENTS ? total - offset : LOAD_ELEMENTS;
-        LS_TRY(
-            checkpoint_read(checkpoint, &(struct checkpoint_array){.name = saver_array_names[array],
-                                                                   .data = buffer,
-                                                                   .offset = offset,
-                                                                   .count = count,
-                                                                   .total = total}));
-        struct jepa_state range = {.offset = offset, .count = count};
-        float **into[SAVER_ARRAYS] = {&range.weights, &range.moment1, &range.moment2, &range.ema};
-        *into[array] = buffer;
-        LS_TRY(jepa_state_upload(trainer->jepa, &range));
+    if (!trainer->divided)
+        return load_range(trainer, checkpoint, array, buffer, 0, total);
+    for (int64_t b = 0; b < division_buckets(division, total); b++) {
+        int64_t first = 0;
+        int64_t count = division_part(&first, division, b, trainer->rank, total);
+        LS_TRY(load_range(trainer, checkpoint, array, buffer, first, first + count));
     }
 done:
     return st;
@@ -291,6 +310,8 @@ ls_status trainer_resume(struct trainer *trainer)
                  config->stage + 1, config->stage_count, config->name != NULL ? config->name : "-",
                  config->first_step + 1, config->first_step + config->optimization.total_steps);
     LS_TRY(trainer_agree(trainer, bring_state(trainer, trainer->origin)));
+    if (trainer->spread != NULL && trainer->origin->kind != ORIGIN_NOTHING)
+        LS_TRY(spread_all(trainer->spread));
     LS_TRY(trainer_agree(trainer, take_over(trainer)));
     LS_TRY(trainer_rollback_read(trainer));
 done:

@@ -42,6 +42,9 @@ static ls_status audit(struct trainer *trainer)
         return LS_OK;
     trainer_phase(trainer, "audit", trainer->step, trainer->config->run.save_timeout_s);
     double start_s = clock_now_s();
+    ls_status settled = trainer_settle(trainer);
+    if (settled != LS_OK)
+        return settled;
     ls_status st = audit_run(trainer->audit, &found, trainer->step);
     if (st != LS_OK) {
         trainer->agreed = !comm_is_broken(trainer->group);
@@ -90,6 +93,7 @@ ls_status trainer_run(struct trainer *trainer)
     if (trainer->saving.saved_step != trainer->step)
         LS_TRY(audit(trainer));
     LS_TRY(trainer_save_now(trainer));
+    LS_TRY(trainer_settle(trainer));
     if (trainer->step < total_steps)
         st = LS_FAIL(LS_STOP, "stopped after step %" PRId64 " of %" PRId64 "; state saved",
                      trainer->step, config_stages_steps(&trainer->stages));

@@ -55,17 +55,19 @@ ls_status trainer_saving_start(struct trainer *trainer)
 {
     struct saving *saving = &trainer->saving;
     saving->last_s = clock_now_s();
-    return saver_open(&saving->saver,
-                      &(struct saver_options){.folder = saving->folder,
-                                              .config_yaml = saving->config_yaml,
-                                              .facts_json = saving->facts_json,
-                                              .run_epoch = trainer->options->run_epoch,
-                                              .rank = trainer->rank,
-                                              .size = trainer->size,
-                                              .keep_last = trainer->config->meta.keep_last,
-                                              .milestone_steps = milestone_steps(trainer->config),
-                                              .metrics = trainer->metrics},
-                      jepa_parameters(trainer->jepa));
+    return saver_open(
+        &saving->saver,
+        &(struct saver_options){.folder = saving->folder,
+                                .config_yaml = saving->config_yaml,
+                                .facts_json = saving->facts_json,
+                                .run_epoch = trainer->options->run_epoch,
+                                .rank = trainer->rank,
+                                .size = trainer->size,
+                                .keep_last = trainer->config->meta.keep_last,
+                                .milestone_steps = milestone_steps(trainer->config),
+                                .slice = trainer->divided ? trainer->division.slice : 0,
+                                .metrics = trainer->metrics},
+        jepa_parameters(trainer->jepa));
 }
 
 void trainer_saving_close(struct trainer *trainer)
@@ -121,24 +123,52 @@ bool trainer_save_due(const struct trainer *trainer)
            (saving->retry_step > 0 && trainer->step >= saving->retry_step);
 }
 
-/* This rank's range of the state into staging memory, and on to the writer. */
-static ls_status stage(struct trainer *trainer, struct checkpoint_state *state)
+/* This rank's range of every array. */
+static ls_status copy_range(struct trainer *trainer, const struct checkpoint_array *arrays)
 {
     ls_status st = LS_OK;
-    int64_t *adam_steps = NULL;
-    const struct checkpoint_array *arrays = state->arrays;
     const struct checkpoint_array *ema = &arrays[SAVER_ARRAYS - 1];
-    double start_s = clock_now_s();
-    LS_TRY(core_alloc(&adam_steps, state->parameter_count));
     LS_TRY(jepa_state_download(trainer->jepa, &(struct jepa_state){.weights = arrays[0].data,
                                                                    .moment1 = arrays[1].data,
                                                                    .moment2 = arrays[2].data,
-                                                                   .adam_steps = adam_steps,
                                                                    .offset = arrays[0].offset,
                                                                    .count = arrays[0].count}));
     LS_TRY(jepa_state_download(
         trainer->jepa,
         &(struct jepa_state){.ema = ema->data, .offset = ema->offset, .count = ema->count}));
+done:
+    return st;
+}
+
+/* This rank's slices, one after another; of the EMA as far as it goes. */
+static ls_status copy_slices(struct trainer *trainer, const struct checkpoint_array *arrays)
+{
+    ls_status st = LS_OK;
+    const struct division *division = &trainer->division;
+    const struct checkpoint_array *ema = &arrays[SAVER_ARRAYS - 1];
+    for (int64_t b = 0; b < division_buckets(division, arrays[0].total); b++) {
+        int64_t at = b * division->slice;
+        struct jepa_state slice = {.weights = arrays[0].data + at,
+                                   .moment1 = arrays[1].data + at,
+                                   .moment2 = arrays[2].data + at,
+                                   .ema = at < ema->count ? ema->data + at : NULL};
+        slice.count = division_part(&slice.offset, division, b, trainer->rank, arrays[0].total);
+        LS_TRY(jepa_state_download(trainer->jepa, &slice));
+    }
+done:
+    return st;
+}
+
+/* This rank's part of the state into staging memory, and on to the writer. */
+static ls_status stage(struct trainer *trainer, struct checkpoint_state *state)
+{
+    ls_status st = LS_OK;
+    int64_t *adam_steps = NULL;
+    double start_s = clock_now_s();
+    LS_TRY(core_alloc(&adam_steps, state->parameter_count));
+    LS_TRY(jepa_state_download(trainer->jepa, &(struct jepa_state){.adam_steps = adam_steps}));
+    LS_TRY(trainer->divided ? copy_slices(trainer, state->arrays)
+                            : copy_range(trainer, state->arrays));
     for (int i = 0; i < state->parameter_count; i++)
         state->parameters[i].adam_step = adam_steps[i];
     state->step = trainer->step;

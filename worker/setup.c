@@ -104,9 +104,10 @@ static ls_status deal_micro_batches(struct trainer *trainer)
                        "%d workers, but a step has only %d micro-batches (nodes * "
                        "tasks_per_node): start at most %d",
                        trainer->size, micro_batches, micro_batches);
-    if (trainer->config->optimization.optimizer_state != CONFIG_REPLICATED)
-        return LS_FAIL(LS_USAGE, "optimization.optimizer_state: sharded is not supported by this "
-                                 "version; use replicated");
+    trainer->divided =
+        trainer->config->optimization.optimizer_state == CONFIG_SHARDED && trainer->size > 1;
+    if (trainer->config->optimization.optimizer_state == CONFIG_SHARDED && !trainer->divided)
+        log_info("optimizer_state asked=sharded used=replicated reason=one_worker");
     /* A contiguous run for each rank, sizes differing by at most one. */
     trainer->micro_first = (int)((int64_t)trainer->rank * micro_batches / trainer->size);
     trainer->micro_count =
@@ -135,13 +136,11 @@ done:
     return st;
 }
 
-/* How large a bucket is.  Small models get small ones: a single one could not travel while backward
- * runs. */
-static int64_t bucket_bytes(const struct trainer *trainer)
+/* Small models get small buckets: a single one could not travel while backward runs. */
+int64_t trainer_bucket_bytes(const struct trainer *trainer, int64_t count)
 {
     int64_t most = (int64_t)trainer->config->run.bucket_mb << 20;
-    int64_t bytes =
-        jepa_parameters(trainer->jepa)->flat_count * (int64_t)sizeof(float) / BUCKETS_WANTED;
+    int64_t bytes = count * (int64_t)sizeof(float) / BUCKETS_WANTED;
     if (bytes < MIN_BUCKET_BYTES)
         bytes = MIN_BUCKET_BYTES;
     return bytes < most ? bytes : most;
@@ -185,13 +184,17 @@ static ls_status open_model(struct trainer *trainer)
 {
     ls_status st = LS_OK;
     struct jepa_options options;
-    LS_TRY(trainer_model_options(&options, trainer));
+    LS_TRY(trainer_model_options(&options, trainer, trainer->divided));
+    trainer->division = options.division;
     LS_TRY(jepa_open(&trainer->jepa, &options, trainer->device.model.table,
                      trainer->device.model.device));
     LS_TRY(prepare(trainer));
     log_info("model name=%s parameters=%" PRId64, trainer->config->model.model_name,
              jepa_parameters(trainer->jepa)->true_count);
-    trainer->bucket_bytes = bucket_bytes(trainer);
+    trainer->bucket_bytes =
+        trainer->divided
+            ? division_width(&trainer->division) * (int64_t)sizeof(float)
+            : trainer_bucket_bytes(trainer, jepa_parameters(trainer->jepa)->flat_count);
     LS_TRY(trainer_step_open(trainer));
     LS_TRY(trainer_saving_open(trainer));
 done:
@@ -212,19 +215,32 @@ static ls_status open_sums(struct trainer *trainer)
         .compute_stream = trainer->device.model.stream,
         .deterministic = trainer->config->run.deterministic,
         .timeout_s = trainer->config->run.start_timeout_s,
+        .marks = trainer->divided ? spread_marks(&trainer->division) : 0,
     };
+    float *gradient =
+        on_device ? jepa_gradient_device(trainer->jepa) : jepa_gradient_host(trainer->jepa);
     if (trainer->sums_by == TRAINER_SUMS_NONE)
         return LS_OK;
     if (on_device)
         LS_TRY(comm_device_open(&trainer->device_sums, &options));
-    LS_TRY(comm_buckets_open(&trainer->buckets, trainer->group, trainer->device_sums,
-                             on_device ? jepa_gradient_device(trainer->jepa)
-                                       : jepa_gradient_host(trainer->jepa),
-                             jepa_parameters(trainer->jepa)->flat_count, trainer->bucket_bytes));
+    if (trainer->divided) {
+        LS_TRY(comm_buckets_open_divided(&trainer->buckets, trainer->group, trainer->device_sums,
+                                         gradient, &trainer->division));
+        LS_TRY(
+            spread_open(&trainer->spread, &(struct spread_options){.group = trainer->group,
+                                                                   .device = trainer->device_sums,
+                                                                   .jepa = trainer->jepa,
+                                                                   .division = trainer->division}));
+    } else {
+        LS_TRY(comm_buckets_open(&trainer->buckets, trainer->group, trainer->device_sums, gradient,
+                                 jepa_parameters(trainer->jepa)->flat_count,
+                                 trainer->bucket_bytes));
+    }
     log_info("gradient_sums by=%s ranks=%d buckets=%" PRId64 " bucket_bytes=%" PRId64
-             " deterministic=%s",
+             " deterministic=%s optimizer_state=%s",
              on_device ? "nccl" : "mpi", trainer->size, comm_buckets_count(trainer->buckets),
-             trainer->bucket_bytes, !on_device || options.deterministic ? "yes" : "no");
+             trainer->bucket_bytes, !on_device || options.deterministic ? "yes" : "no",
+             trainer->divided ? "sharded" : "replicated");
 done:
     return st;
 }
@@ -274,13 +290,13 @@ static ls_status open_at_step(struct trainer *trainer)
     LS_TRY(feed_open(&trainer->feed, trainer->loader, trainer->jepa, &trainer->device.model,
                      steps_left(trainer) * trainer->micro_count));
     trainer->audited_step = -1;
-    LS_TRY(audit_open(
-        &trainer->audit,
-        &(struct audit_options){.group = trainer->group,
-                                .jepa = trainer->jepa,
-                                .run = trainer->options->run,
-                                .moments = trainer->config->optimization.optimizer_state ==
-                                           CONFIG_REPLICATED}));
+    LS_TRY(audit_open(&trainer->audit,
+                      &(struct audit_options){
+                          .group = trainer->group,
+                          .jepa = trainer->jepa,
+                          .run = trainer->options->run,
+                          .divided = trainer->divided,
+                          .own = trainer->divided ? trainer->rank * trainer->division.slice : 0}));
     if (trainer->rank == 0) {
         LS_TRY(metrics_open(&trainer->metrics, trainer->options->run, trainer->step));
         if (trainer->config->run.ranks_freq > 0 && trainer->size > 1)
@@ -334,6 +350,7 @@ void trainer_close(struct trainer *trainer)
     audit_close(&trainer->audit);
     trainer_step_close(trainer);
     comm_buckets_close(&trainer->buckets);
+    spread_close(&trainer->spread);
     comm_device_close(&trainer->device_sums);
     jepa_close(&trainer->jepa);
     worker_device_close(&trainer->device);

@@ -41,9 +41,10 @@ enum tail {
     TAIL_FLOPS = TAIL_GROUP_LOSS + CONFIG_MASK_GROUPS_MAX,
     TAIL_ROWS,
     TAIL_PADDING_ROWS,
-    TAIL_GRAD_NORM, /* rank 0's, 0 elsewhere: ranks with other thread counts may differ in the last
-                       bit, and all must clip alike */
-    TAIL_TIMES,     /* a struct ranks_step of each rank, set by that rank alone */
+    TAIL_GRAD_SQUARES, /* of this rank's slices where the state is divided.  Else rank 0's, 0
+                          elsewhere: ranks with other thread counts may differ in the last bit, and
+                          all must clip alike */
+    TAIL_TIMES,        /* a struct ranks_step of each rank, set by that rank alone */
 };
 
 enum { TIMES = sizeof(struct ranks_step) / sizeof(double) };
@@ -118,6 +119,7 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
         work->vote.draws = hash_add(work->vote.draws, draws);
         LS_TRY(feed_ahead(trainer->feed));
     }
+    LS_TRY(trainer_settle(trainer));
     LS_TRY(jepa_result(trainer->jepa, &work->result));
     LS_TRY(feed_ahead(trainer->feed));
     work->vote.mask_tokens = jepa_mask_tokens_used(trainer->jepa);
@@ -218,7 +220,8 @@ static ls_status sum_up(struct trainer *trainer, const struct step_work *work)
     tail[TAIL_FLOPS] = work->result.flops;
     tail[TAIL_ROWS] = (double)work->result.rows;
     tail[TAIL_PADDING_ROWS] = (double)work->result.padding_rows;
-    tail[TAIL_GRAD_NORM] = trainer->rank == 0 ? work->grad_norm : 0;
+    tail[TAIL_GRAD_SQUARES] =
+        trainer->divided || trainer->rank == 0 ? work->grad_norm * work->grad_norm : 0;
     memset(&tail[TAIL_TIMES], 0, TIMES * (size_t)trainer->size * sizeof *tail);
     struct ranks_step own = {.parts_s = {work->data_wait_s, work->compute_s, work->reduce_s},
                              .wait_s = work->comm_wait_s};
@@ -254,6 +257,7 @@ static ls_status count_bad_step(struct trainer *trainer, const struct step_metri
 static ls_status update(struct trainer *trainer, const struct schedule_values *values,
                         double grad_norm)
 {
+    ls_status st = LS_OK;
     struct jepa_update update = {.lr = values->lr,
                                  .weight_decay = values->weight_decay,
                                  .ema_keep = values->ema,
@@ -261,7 +265,16 @@ static ls_status update(struct trainer *trainer, const struct schedule_values *v
     double limit = trainer->config->optimization.grad_clip;
     if (limit > 0 && grad_norm > limit)
         update.gradient_scale = limit / (grad_norm + 1e-6); /* as torch's clip_grad_norm_ */
-    return jepa_update(trainer->jepa, &update);
+    LS_TRY(jepa_update(trainer->jepa, &update));
+    if (trainer->spread != NULL)
+        LS_TRY(spread_start(trainer->spread));
+done:
+    return st;
+}
+
+ls_status trainer_settle(struct trainer *trainer)
+{
+    return trainer->spread != NULL ? spread_settle(trainer->spread) : LS_OK;
 }
 
 /* The rank that waits least for others is the last to come: what it waits is communication, what
@@ -293,7 +306,7 @@ static void fill_metrics(const struct trainer *trainer, const struct step_work *
         .lr = values.lr,
         .weight_decay = values.weight_decay,
         .ema = values.ema,
-        .grad_norm = tail[TAIL_GRAD_NORM],
+        .grad_norm = sqrt(tail[TAIL_GRAD_SQUARES]),
         .flops_per_s = tail[TAIL_FLOPS],
         .draw_hash = work->vote.draws,
         .has_rank = work->want_gram};

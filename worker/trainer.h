@@ -23,6 +23,7 @@
 #include "worker/options.h"
 #include "worker/ranks.h"
 #include "worker/saver.h"
+#include "worker/spread.h"
 #include "worker/step_times.h"
 
 /* Where gradients are summed over ranks: nowhere (one rank), in host memory, between GPUs. */
@@ -60,6 +61,9 @@ struct trainer {
     struct comm_device *device_sums; /* NULL: none, or host memory */
     struct comm_buckets *buckets;    /* NULL: one rank */
     int64_t bucket_bytes;
+    struct division division; /* of the flat space over ranks */
+    bool divided;             /* each rank keeps its slices of the state only */
+    struct spread *spread;    /* NULL: the state is whole on every rank */
     struct loader *loader;
     struct feed *feed;
     int micro_first, micro_count; /* this rank's micro-batches of every step */
@@ -115,9 +119,17 @@ ls_status trainer_compare_ranks(struct trainer *trainer) LS_MUST_CHECK;
  * and cannot be had. */
 ls_status trainer_choose_sums(struct trainer *trainer) LS_MUST_CHECK;
 
-/* The model as config, device and sums want it.  Local.  Errors: LS_USAGE. */
-ls_status trainer_model_options(struct jepa_options *out,
-                                const struct trainer *trainer) LS_MUST_CHECK;
+/* The model as config, device and sums want it, its state divided over ranks or not.  Local.
+ * Errors: LS_USAGE, LS_NOMEM. */
+ls_status trainer_model_options(struct jepa_options *out, const struct trainer *trainer,
+                                bool divided) LS_MUST_CHECK;
+
+/* How large a bucket of gradients is, for a flat space of `count` elements.  Local. */
+int64_t trainer_bucket_bytes(const struct trainer *trainer, int64_t count);
+
+/* Wait until this rank has all that others brought up to date in the last step (spread.h); without
+ * a divided state there is nothing to wait for.  Local.  Errors: LS_COMM, LS_TIMEOUT, LS_DEVICE. */
+ls_status trainer_settle(struct trainer *trainer) LS_MUST_CHECK;
 
 /* Log what the model will take, and hold it against what is free on the card.  Local; before any
  * rank that shares the card opens its model.  Errors: LS_DEVICE with what would fit. */

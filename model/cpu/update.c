@@ -50,10 +50,10 @@ static void update_span(const struct op_device *device, const struct op_update *
                         int64_t count)
 {
     run.n = count;
-    run.weights = update->weights_dev + at;
+    run.weights = update->weights_dev + (at - update->masters_from);
     if (piece->first_correction > 0.0) {
-        run.moment1 = update->moment1_dev + at;
-        run.moment2 = update->moment2_dev + at;
+        run.moment1 = update->moment1_dev + (at - update->moments_from);
+        run.moment2 = update->moment2_dev + (at - update->moments_from);
         run.gradient = update->gradient_dev + at;
         device->kernels->update(&run);
         if (update->weights_compute_dev != NULL)
@@ -61,7 +61,7 @@ static void update_span(const struct op_device *device, const struct op_update *
                                      count);
     }
     if (piece->ema) {
-        run.ema = update->ema_dev + at;
+        run.ema = update->ema_dev + (at - update->masters_from);
         device->kernels->move(&run);
         if (update->ema_compute_dev != NULL)
             device->kernels->to_bf16((uint16_t *)update->ema_compute_dev + at, run.ema, count);

@@ -50,6 +50,8 @@ static ls_status update_piece(struct op_device *device, const struct op_update *
 {
     struct element_update u;
     int64_t at = piece->offset;
+    int64_t master = at - update->masters_from;
+    int64_t moment = at - update->moments_from;
     __nv_bfloat16 *weights_compute = (__nv_bfloat16 *)update->weights_compute_dev;
     __nv_bfloat16 *ema_compute = (__nv_bfloat16 *)update->ema_compute_dev;
     u.moves = piece->first_correction > 0.0;
@@ -65,9 +67,9 @@ static ls_status update_piece(struct op_device *device, const struct op_update *
     u.pull = (float)(1.0 - update->ema_keep);
     u.scale = (float)update->gradient_scale;
     LS_LAUNCH(update_kernel, blocks_of(piece->count, 256), 256, 0, device->stream,
-              update->weights_dev + at, update->moment1_dev + at, update->moment2_dev + at,
-              piece->ema ? update->ema_dev + at : NULL, update->gradient_dev + at,
-              weights_compute != NULL ? weights_compute + at : NULL,
+              update->weights_dev + master, update->moment1_dev + moment,
+              update->moment2_dev + moment, piece->ema ? update->ema_dev + master : NULL,
+              update->gradient_dev + at, weights_compute != NULL ? weights_compute + at : NULL,
               piece->ema && ema_compute != NULL ? ema_compute + at : NULL, piece->count, u);
     return launch_check("update");
 }

@@ -47,11 +47,31 @@ const char *av_log_first(void)
     return first_line;
 }
 
+const char *av_log_hint(const char *line)
+{
+    static const struct {
+        const char *part, *hint;
+    } hints[] = {
+        {"moov atom not found", " (the file is cut off, or its writing never ended)"},
+        {"EBML header parsing failed", " (no WebM or Matroska file)"},
+        {"image data not found", " (this FFmpeg does not decode animated WebP)"},
+        {"non-existing PPS", " (a piece from the middle of a video, without its set-up)"},
+        {"non-existing SPS", " (a piece from the middle of a video, without its set-up)"},
+        {"Invalid frame dimensions 0x0",
+         " (a piece from the middle of a video, without its set-up)"},
+    };
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+        if (strstr(line, hints[i].part) != NULL)
+            return hints[i].hint;
+    return "";
+}
+
 ls_status av_failure(int result, const char *file, int line, const char *path, const char *what)
 {
     char text[AV_ERROR_MAX_STRING_SIZE] = "";
     ls_status code = result == AVERROR(ENOMEM) ? LS_NOMEM : LS_DATA;
     (void)av_strerror(result, text, sizeof text);
-    return status_fail(code, file, line, "%s: cannot %s: %s", path, what,
-                       first_line[0] != '\0' ? first_line : text);
+    const char *reason = first_line[0] != '\0' ? first_line : text;
+    return status_fail(code, file, line, "%s: cannot %s: %s%s", path, what, reason,
+                       av_log_hint(reason));
 }

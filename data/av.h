@@ -26,4 +26,8 @@ void av_log_capture(void);
 void av_log_clear(void);
 const char *av_log_first(void);
 
+/* What an FFmpeg line means to a person who has the file, in brackets after a space; "" when the
+ * line says it.  Local. */
+const char *av_log_hint(const char *line);
+
 #endif

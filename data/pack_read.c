@@ -3,6 +3,7 @@
 #include <libavutil/avutil.h>
 #include <string.h>
 
+#include "data/exif.h"
 #include "data/pack_work.h"
 #include "data/side.h"
 #include "data/video.h"
@@ -48,6 +49,8 @@ static ls_status store_packet(struct pack_work *work, const AVPacket *packet)
         st = LS_FAIL(LS_DATA, "%s: more than %d packets", work->source->path, PACKETS_MAX);
         goto done;
     }
+    if (work->packet_count == 0)
+        work->exif = exif_number(packet->data, (size_t)packet->size);
     LS_TRY(collect_side_data(work, &side, packet));
     LS_TRY(table_grow((void **)&work->packets, &work->packet_room, work->packet_count,
                       sizeof *work->packets));

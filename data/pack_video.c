@@ -12,6 +12,7 @@
 
 #include "core/files.h"
 #include "data/av.h"
+#include "data/exif.h"
 #include "data/orientation.h"
 #include "data/pack_frames.h"
 #include "data/pack_work.h"
@@ -26,23 +27,31 @@ enum { FRAMES_MAX = 1 << 22 };
 static const uint64_t pixels_free = (uint64_t)1 << 36;
 static const uint64_t pixels_per_byte = 65536;
 
-/* The shown size, format and orientation are those of the first frame. */
-static void describe_first_frame(struct pack_work *work, const AVFrame *frame)
+/* How a video faces: the display matrix of its first frame or stream, else EXIF. */
+static struct video_orientation find_orientation(const struct pack_work *work, const AVFrame *frame)
 {
-    struct video_record *video = &work->video;
-    const AVPixFmtDescriptor *descriptor = av_pix_fmt_desc_get(frame->format);
+    const struct video_record *video = &work->video;
     const AVFrameSideData *side = av_frame_get_side_data(frame, AV_FRAME_DATA_DISPLAYMATRIX);
     const uint8_t *matrix = side != NULL ? side->data : NULL;
     size_t size = side != NULL ? side->size : 0;
     if (matrix == NULL)
         matrix = side_find(work->blob.data + video->side_data_at, (size_t)video->side_data_size,
                            SIDE_DISPLAY_MATRIX, &size);
-    struct video_orientation orientation = {0};
     int32_t numbers[9];
     if (matrix != NULL && size >= sizeof numbers) {
         memcpy(numbers, matrix, sizeof numbers);
-        orientation = orientation_of_matrix(numbers);
+        return orientation_of_matrix(numbers);
     }
+    const AVDictionaryEntry *text = av_dict_get(frame->metadata, "Orientation", NULL, 0);
+    return exif_orientation(text != NULL ? (int)strtol(text->value, NULL, 10) : work->exif);
+}
+
+/* The shown size, format and orientation are those of the first frame. */
+static void describe_first_frame(struct pack_work *work, const AVFrame *frame)
+{
+    struct video_record *video = &work->video;
+    const AVPixFmtDescriptor *descriptor = av_pix_fmt_desc_get(frame->format);
+    const struct video_orientation orientation = find_orientation(work, frame);
     bool swap = orientation.quarter_turns % 2 == 1;
     video->quarter_turns = orientation.quarter_turns;
     video->flip_horizontal = orientation.flip_horizontal;
@@ -120,8 +129,9 @@ static ls_status decode_all(struct pack_work *work, struct playback *playback,
     st = LS_OK;
     work->video.decode_errors = playback_errors(playback);
     if (work->frame_count == 0)
-        st = LS_FAIL(LS_DATA, "%s: no frame can be decoded%s%s", work->source->path,
-                     av_log_first()[0] != '\0' ? ": " : "", av_log_first());
+        st = LS_FAIL(LS_DATA, "%s: no frame can be decoded%s%s%s", work->source->path,
+                     av_log_first()[0] != '\0' ? ": " : "", av_log_first(),
+                     av_log_hint(av_log_first()));
     else if (work->video.bad_frames > work->frame_count / 2)
         st = LS_FAIL(LS_DATA, "%s: %" PRIu64 " of %zu frames are damaged", work->source->path,
                      work->video.bad_frames, work->frame_count);

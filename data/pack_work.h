@@ -25,6 +25,7 @@ struct pack_work {
     struct hash_stream *hash;
     uint64_t pixels;
     int format; /* of the first frame */
+    int exif;   /* orientation number of a PNG or TIFF; 0: none */
 };
 
 /* Read all packets of the source into the part and the packet table, and describe the stream.

@@ -115,6 +115,17 @@ static bool is_playlist(const char *demuxer)
     return false;
 }
 
+/* Whether the file begins as text does: no byte that text has not. */
+static bool begins_as_text(const struct video *video)
+{
+    uint8_t bytes[512];
+    ssize_t count = pread(video->file, bytes, sizeof bytes, 0);
+    for (ssize_t i = 0; i < count; i++)
+        if (bytes[i] < 0x20 && strchr("\t\n\f\r", bytes[i]) == NULL)
+            return false;
+    return count > 0;
+}
+
 /* Before a demuxer sees the file: some follow what it says to others. */
 static ls_status choose_demuxer(const struct video *video, const AVInputFormat **out)
 {
@@ -158,8 +169,12 @@ static ls_status open_format(struct video *video)
         goto done;
     }
     LS_TRY(choose_demuxer(video, &demuxer));
-    AV_TRY(avformat_open_input(&video->format, video->path, demuxer, &options), video->path,
-           "open");
+    int result = avformat_open_input(&video->format, video->path, demuxer, &options);
+    if (result == AVERROR_INVALIDDATA && begins_as_text(video)) {
+        st = LS_FAIL(LS_DATA, "%s: text, not a video", video->path);
+        goto done;
+    }
+    AV_TRY(result, video->path, "open");
     AV_TRY(avformat_find_stream_info(video->format, NULL), video->path, "find its streams");
 done:
     av_dict_free(&options);

@@ -13,6 +13,7 @@
 #include <libavutil/display.h>
 
 #include "core/files.h"
+#include "data/exif.h"
 #include "data/orientation.h"
 #include "data/video.h"
 #include "tests/support/make_video.h"
@@ -59,7 +60,7 @@ static void refuses_what_is_no_video(void **state)
         const char *name, *content, *reason;
     } cases[] = {
         {"empty.mp4", "", "empty file"},
-        {"text.mp4", "just some text\nin lines\n", "cannot open"},
+        {"text.mp4", "just some text\nin lines\n", "text, not a video"},
         {"picture.ans", "\x1b[0;1;31mred\x1b[0m text\r\nin lines\r\n", "text, not a video"},
         {"live.m3u8", playlist, "playlist"},
         {"disguised.mp4", playlist, "playlist"},
@@ -178,6 +179,65 @@ static void orientation_follows_the_display_matrix(void **state)
     assert_int_equal(orientation_of_matrix(nothing).quarter_turns, 0);
 }
 
+/* Where EXIF says that the first row and the first column of the stored picture are seen. */
+static void orientation_follows_exif(void **state)
+{
+    (void)state;
+    enum side { TOP, LEFT, BOTTOM, RIGHT };
+    static const enum side row[] = {TOP, TOP, BOTTOM, BOTTOM, LEFT, RIGHT, RIGHT, LEFT};
+    static const enum side column[] = {LEFT, RIGHT, RIGHT, LEFT, TOP, TOP, BOTTOM, BOTTOM};
+    static const double across[] = {[TOP] = 0, [LEFT] = -1, [BOTTOM] = 0, [RIGHT] = 1};
+    static const double down[] = {[TOP] = -1, [LEFT] = 0, [BOTTOM] = 1, [RIGHT] = 0};
+    for (int number = 1; number <= 8; number++) {
+        const struct video_orientation got = exif_orientation(number);
+        double x[] = {0, -1}; /* middle of the stored top edge, of the left edge */
+        double y[] = {-1, 0};
+        for (int i = 0; i < 2; i++) {
+            for (int turn = 0; turn < got.quarter_turns; turn++) {
+                double turned = -y[i];
+                y[i] = x[i];
+                x[i] = turned;
+            }
+            if (got.flip_horizontal)
+                x[i] = -x[i];
+        }
+        assert_true(x[0] == across[row[number - 1]] && y[0] == down[row[number - 1]]);
+        assert_true(x[1] == across[column[number - 1]] && y[1] == down[column[number - 1]]);
+    }
+    assert_int_equal(exif_orientation(0).quarter_turns, 0);
+    assert_int_equal(exif_orientation(9).quarter_turns, 0);
+}
+
+static void exif_is_read_from_png_and_tiff_and_from_any_bytes(void **state)
+{
+    (void)state;
+    static const uint8_t tiff[] = {'I',  'I', '*', 0, 8, 0, 0, 0, 2, 0,       /* two entries at 8 */
+                                   0,    1,   3,   0, 1, 0, 0, 0, 5, 0, 0, 0, /* 0x100 */
+                                   0x12, 1,   3,   0, 1, 0, 0, 0, 6, 0, 0, 0};
+    static const uint8_t big_endian[] = {'M',  'M', 0, '*', 0, 0, 0, 8, 0, 1, 1,
+                                         0x12, 0,   3, 0,   0, 0, 1, 0, 8, 0, 0};
+    uint8_t png[8 + 12 + 4 + 12 + sizeof tiff] = {0x89, 'P', 'N', 'G', '\r', '\n', 26,  '\n',
+                                                  0,    0,   0,   4,   'g',  'A',  'M', 'A'};
+    uint8_t *chunk = png + 8 + 12 + 4;
+    chunk[3] = sizeof tiff;
+    memcpy(chunk + 4, "eXIf", 4);
+    memcpy(chunk + 8, tiff, sizeof tiff);
+    assert_int_equal(exif_number(tiff, sizeof tiff), 6);
+    assert_int_equal(exif_number(big_endian, sizeof big_endian), 8);
+    assert_int_equal(exif_number(png, sizeof png), 6);
+    for (size_t size = 0; size < sizeof png; size++) {
+        uint8_t *exact = malloc(size + 1); /* so that a sanitizer sees a read beyond */
+        assert_non_null(exact);
+        uint8_t *cut = exact + 1;
+        memcpy(cut, png, size);
+        assert_int_equal(exif_number(cut, size), 0);
+        memcpy(cut, tiff, size < sizeof tiff ? size : sizeof tiff);
+        const int number = exif_number(cut, size < sizeof tiff ? size : sizeof tiff);
+        assert_true(number == 0 || number == 6);
+        free(exact);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +245,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_cover_picture_is_no_video, open_fixture, close_fixture),
         cmocka_unit_test_setup_teardown(any_file_name_is_a_file_name, open_fixture, close_fixture),
         cmocka_unit_test(orientation_follows_the_display_matrix),
+        cmocka_unit_test(orientation_follows_exif),
+        cmocka_unit_test(exif_is_read_from_png_and_tiff_and_from_any_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -212,6 +212,7 @@ ls_status report_open(struct report *out, const char *run)
     LS_TRY(history_open(&out->history, run));
     LS_TRY(run_log_open(&out->log, run));
     LS_TRY(skew_open(&out->skew, run));
+    LS_TRY(probe_results_open(&out->probes, run));
     read_config(out);
     LS_TRY(read_ends(out));
     find_marks(out);
@@ -230,6 +231,7 @@ void report_close(struct report *report)
     free(report->ends);
     free(report->config);
     config_stages_close(&report->stages);
+    probe_results_close(&report->probes);
     skew_close(&report->skew);
     run_log_close(&report->log);
     history_close(&report->history);

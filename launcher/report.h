@@ -10,6 +10,7 @@
 #include "core/run.h"
 #include "launcher/chart.h"
 #include "launcher/history.h"
+#include "launcher/probe_results.h"
 #include "launcher/run_facts.h"
 #include "launcher/run_log.h"
 #include "launcher/skew.h"
@@ -32,6 +33,7 @@ struct report {
     struct history history;
     struct run_log *log;
     struct skew skew;
+    struct probe_results probes;
     struct config_stages stages; /* none where the config cannot be read */
     char *config;                /* its text; NULL: none */
     struct run_end *ends;        /* how each start ended, by start; status LS_EOF: not told */

@@ -101,6 +101,24 @@ static void print_shares(FILE *out, const struct report_health *health)
     }
 }
 
+/* What the first probe says, which is the only word on how good features are. */
+static void print_probe(FILE *out, const struct report *report)
+{
+    const struct probe_result *found = NULL;
+    for (int i = 0; i < report->probes.count && found == NULL; i++)
+        if (!report->probes.list[i].random && isfinite(report->probes.list[i].top1))
+            found = &report->probes.list[i];
+    if (found == NULL) {
+        (void)fputs("whether they are good only a probe can tell.", out);
+        return;
+    }
+    const struct probe_result *random = probe_results_random(&report->probes, found);
+    (void)fprintf(out, "a probe of them is right in %.1f %% of its test videos", 100 * found->top1);
+    if (random != NULL && isfinite(random->top1))
+        (void)fprintf(out, ", of an untrained encoder in %.1f %%", 100 * random->top1);
+    (void)fputs(".", out);
+}
+
 /* The second sentence: how it stands. */
 static void print_verdict(FILE *out, const struct report *report)
 {
@@ -131,7 +149,8 @@ static void print_verdict(FILE *out, const struct report *report)
     case COLLAPSE_NONE:
         (void)fputs("<b class=\"good\">the features have not collapsed</b> (", out);
         print_shares(out, health);
-        (void)fputs("); whether they are good only a probe can tell.", out);
+        (void)fputs("); ", out);
+        print_probe(out, report);
         break;
     case COLLAPSE_UNKNOWN:
         (void)fputs("it is too early to tell how its features do.", out);

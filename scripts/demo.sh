@@ -116,12 +116,16 @@ if [ -z "$VIDEOS" ]; then
     [ "$(steps_done "$run")" = $((total + 40)) ] || fail "the second stage has $(steps_done "$run") steps of metrics"
 fi
 
+say "The report: one file for a browser"
+run "$lockstep" report "$run"
+
 cat <<TEXT
 
 == You have, after $((SECONDS - begin)) s
   $dataset        the packed dataset
   $run            the run: metrics.jsonl (one line a step), config.yaml (as understood), checkpoints/
   $run/checkpoints/latest   encoder, predictor, EMA target and optimizer state
+  $run/report.html   loss, features, speed, restarts: open it in a browser
 
 A falling loss alone proves no good features, and nothing here measures them.
 

@@ -247,10 +247,11 @@ static void what_files_hold_cannot_become_part_of_the_page(void **unused)
                        "\"compute_s\":0.1}]}\n");
     assert_good(core_format(&folder, "%s/probe", run));
     assert_good(files_make_folder(folder));
-    put("probe/a.json", "{\"top1\":0.25,\"<u>\":\"</td>\",\"inner\":{\"k\":[1,2]}}");
-    put("probe/b.json", "{\"half");
+    put("probe/a.json", "{\"format\":\"lockstep-probe\",\"tag\":\"<u>\",\"init\":\"pretrained\","
+                        "\"top1\":0.25}");
+    put("probe/b.json", "{\"format\":\"lockstep-probe");
     char *page = page_of(0);
-    const char *const evil[] = {"<script", "<img", "<b>\xff", "<i>", "<u>\"", "</td>\"", "\x01"};
+    const char *const evil[] = {"<script", "<img", "<b>\xff", "<i>", "<u>", "\x01"};
     for (size_t i = 0; i < sizeof evil / sizeof evil[0]; i++)
         if (strstr(page, evil[i]) != NULL)
             fail_msg("the page holds %s", evil[i]);
@@ -258,13 +259,37 @@ static void what_files_hold_cannot_become_part_of_the_page(void **unused)
     assert_says(page, "&#60;img src=x&#62;");
     assert_says(page, "&#34;&#60;b&#62;&#xfffd;&#xfffd;&#38;");
     assert_says(page, "on &#60;i&#62;");
-    assert_says(page, "<td>top1</td><td>0.25</td>");
-    assert_says(page, "<td>inner.k</td><td>1, 2</td>");
+    assert_says(page, "<td>&#60;u&#62;</td><td>pretrained");
     free(page);
     assert_good(files_remove(folder));
     free(folder);
     put("log", "");
     put("ranks.jsonl", "");
+}
+
+static void probes_stand_beside_the_untrained_encoder(void **unused)
+{
+    (void)unused;
+    char *folder = NULL;
+    put_steps(30, 0.9);
+    assert_good(core_format(&folder, "%s/probe", run));
+    assert_good(files_make_folder(folder));
+    put("probe/ssv2-pretrained.json",
+        "{\"format\":\"lockstep-probe\",\"tag\":\"ssv2\",\"init\":\"pretrained\",\"step\":1200,"
+        "\"top1\":0.75,\"top1_interval95\":0.03,\"top5\":null,\"chance\":0.5,"
+        "\"test\":{\"videos\":1024},\"knn\":{\"k\":10,\"top1\":0.7},\"confusion\":[[3,1],[0,4]]}");
+    put("probe/ssv2-random.json",
+        "{\"format\":\"lockstep-probe\",\"tag\":\"ssv2\",\"init\":\"random\",\"top1\":0.71,"
+        "\"top1_interval95\":0.04,\"knn\":null}");
+    char *page = page_of(0);
+    assert_says(page, "right in 75.0 % of its test videos, of an untrained encoder in 71.0 %");
+    assert_says(page, "pretrained, step 1,200</td><td class=\"n\">75.0 &#177; 3.0 %</td>"
+                      "<td class=\"n\">-</td><td class=\"n\">70.0 %</td>");
+    assert_says(page, "+4.0 points</b> (&#177; 5.0, from the number of test videos alone): no");
+    assert_says(page, "class 0 taken for 1: 1 of 4");
+    free(page);
+    assert_good(files_remove(folder));
+    free(folder);
 }
 
 static void skipped_videos_are_read_from_the_packs_of_the_run(void **unused)
@@ -325,6 +350,7 @@ int main(void)
         cmocka_unit_test(measured_runs_are_judged_as_they_were),
         cmocka_unit_test(the_page_says_whether_the_features_collapse),
         cmocka_unit_test(what_files_hold_cannot_become_part_of_the_page),
+        cmocka_unit_test(probes_stand_beside_the_untrained_encoder),
         cmocka_unit_test(skipped_videos_are_read_from_the_packs_of_the_run),
         cmocka_unit_test(ticks_are_round_numbers_within_the_axis),
         cmocka_unit_test(numbers_read_well),

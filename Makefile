@@ -90,7 +90,8 @@ ALL_LIBS := worker launcher model comm data checkpoint core reference support
 SUPPORT_SOURCES := $(wildcard tests/support/*.c)
 ifeq ($(BUNDLE),1)
 ALL_LIBS := $(filter-out launcher,$(ALL_LIBS))
-SUPPORT_SOURCES := $(wildcard tests/support/golden*.c) tests/support/ceiling.c tests/support/op_timing.c
+SUPPORT_SOURCES := $(wildcard tests/support/golden*.c) tests/support/ceiling.c tests/support/op_timing.c \
+    tests/support/step_subject.c
 endif
 LINK = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -Wl,--as-needed
 

@@ -3,10 +3,11 @@
  *   bench_step [--device cpu|cuda|emulated] [--dtype float32|bfloat16] [--threads N] [--seconds S]
  *              [--only NAME] [--clock wall|cpu]
  *
- * On the CPU: vit_tiny and vit_small (predictor 384 wide, 12 blocks, 12 heads, the public default)
- * at 16 frames of 112 and 224 pixels, 2 clips, float32.  On a card, in bf16: ViT-L, H and g at the
- * sizes and batch sizes of the public configs; where the card is too small, with activation
- * checkpointing, then with half the clips, until it fits, and the line says so.
+ * On the CPU: vit_tiny, vit_small and vit_base (predictor 384 wide, 12 blocks, 12 heads, the public
+ * default) at 16 frames of 112 and 224 pixels, and the demo's model, 2 clips, float32.  On a card,
+ * in bf16: ViT-L, H and g at the sizes and batch sizes of the public configs; where the card is too
+ * small, with activation checkpointing, then with half the clips, until it fits, and the line says
+ * so.
  *
  * A step is one micro-batch forward and backward, and the update.  Each line runs in a process of
  * its own, so that its peak memory is its own; masks are drawn as in training, from a few steps
@@ -27,23 +28,13 @@
 #include <unistd.h>
 
 #include "core/clock.h"
-#include "core/config.h"
-#include "core/random.h"
-#include "data/mask.h"
 #include "model/device.h"
 #include "model/jepa.h"
 #include "tests/support/ceiling.h"
 #include "tests/support/op_timing.h"
+#include "tests/support/step_subject.h"
 
-enum { PATCH = 16, TUBELET = 2, MASKS = 2, REPEATS_MAX = 200, GROUPS = 2, BUCKET_TOKENS = 128 };
-
-struct subject {
-    const char *name;
-    int dim, depth, heads, hidden;
-    int pred_dim, pred_depth, pred_heads;
-    int frames, pixels;
-    int clips; /* asked for */
-};
+enum { MASKS = 2, REPEATS_MAX = 200 };
 
 static int clock_threads; /* 0: wall time */
 
@@ -68,26 +59,6 @@ static double card_now(void)
     return seconds;
 }
 
-#define PREDICTOR 384, 12, 12
-static const struct subject cpu_subjects[] = {
-    {"vit_tiny", 192, 12, 3, 768, PREDICTOR, 16, 112, 2},
-    {"vit_tiny", 192, 12, 3, 768, PREDICTOR, 16, 224, 2},
-    {"vit_small", 384, 12, 6, 1536, PREDICTOR, 16, 112, 2},
-    {"vit_small", 384, 12, 6, 1536, PREDICTOR, 16, 224, 2},
-};
-/* Clips as in the public configs; there is none of ViT-L at 384 pixels, which takes ViT-g's. */
-static const struct subject card_subjects[] = {
-    {"vit_large", 1024, 24, 16, 4096, PREDICTOR, 16, 256, 24},
-    {"vit_huge", 1280, 32, 16, 5120, PREDICTOR, 16, 256, 24},
-    {"vit_giant", 1408, 40, 22, 6144, PREDICTOR, 16, 256, 24},
-    {"vit_large", 1024, 24, 16, 4096, PREDICTOR, 64, 256, 12},
-    {"vit_giant", 1408, 40, 22, 6144, PREDICTOR, 64, 256, 6},
-    {"vit_large", 1024, 24, 16, 4096, PREDICTOR, 64, 384, 6},
-    {"vit_giant", 1408, 40, 22, 6144, PREDICTOR, 64, 384, 6},
-};
-/* What tests of this program run. */
-static const struct subject check_subjects[] = {{"check", 64, 2, 1, 256, 64, 1, 1, 4, 64, 2}};
-
 struct settings {
     enum config_device device;
     enum op_dtype dtype;
@@ -98,100 +69,26 @@ struct settings {
 };
 
 struct bench {
-    const struct subject *subject;
+    const struct step_subject *subject;
     const struct settings *settings;
     struct model_device device;
     struct jepa *jepa;
     int clips; /* that fit */
     bool checkpointing;
-    uint8_t *pixels;
-    int32_t *lists;
-    struct jepa_batch batches[MASKS];
+    struct step_batches batches;
     double times[REPEATS_MAX];
     int repeats;
     double flops; /* of one step, mean over the masks */
 };
 
-static const struct config_mask masks[GROUPS] = {
-    {.num_blocks = 8,
-     .spatial_scale = {0.15, 0.15},
-     .temporal_scale = {1.0, 1.0},
-     .aspect_ratio = {0.75, 1.5},
-     .max_temporal_keep = 1.0},
-    {.num_blocks = 2,
-     .spatial_scale = {0.7, 0.7},
-     .temporal_scale = {1.0, 1.0},
-     .aspect_ratio = {0.75, 1.5},
-     .max_temporal_keep = 1.0},
-};
-
-static ls_status draw_batches(struct bench *bench)
-{
-    ls_status st = LS_OK;
-    const int side = bench->subject->pixels / PATCH;
-    const int frames = bench->subject->frames;
-    const int clips = bench->clips;
-    const struct mask_grid grid = {frames / TUBELET, side, side};
-    const int64_t room = clips * mask_grid_tokens(grid);
-    const int64_t bytes =
-        (int64_t)clips * frames * bench->subject->pixels * bench->subject->pixels * 3;
-    struct random_stream stream;
-    bench->lists = calloc((size_t)MASKS * GROUPS * 2 * (size_t)room, sizeof *bench->lists);
-    bench->pixels = malloc((size_t)bytes);
-    if (bench->lists == NULL || bench->pixels == NULL)
-        return LS_FAIL(LS_NOMEM, "out of memory for the clips");
-    random_open(&stream, 1, RANDOM_TEST, 0, 0, 0);
-    for (int64_t i = 0; i < bytes; i++)
-        bench->pixels[i] = (uint8_t)random_u32(&stream);
-    int32_t *list = bench->lists;
-    for (int m = 0; m < MASKS; m++) {
-        struct mask_lists drawn[GROUPS];
-        for (int g = 0; g < GROUPS; g++, list += 2 * room)
-            drawn[g] = (struct mask_lists){.context = list, .predicted = list + room};
-        LS_TRY(mask_draw(drawn, masks, GROUPS, grid, clips, 1, (uint64_t)m + 1, 0));
-        bench->batches[m] =
-            (struct jepa_batch){.pixels = bench->pixels, .clips = clips, .frames = frames};
-        for (int g = 0; g < GROUPS; g++) {
-            bench->batches[m].context[g] = drawn[g].context;
-            bench->batches[m].predicted[g] = drawn[g].predicted;
-            bench->batches[m].context_count[g] = drawn[g].context_count;
-            bench->batches[m].predicted_count[g] = drawn[g].predicted_count;
-        }
-    }
-done:
-    return st;
-}
-
 static struct jepa_options options_of(const struct bench *bench)
 {
-    const struct subject *subject = bench->subject;
-    return (struct jepa_options){
-        .shape = {.patch = PATCH,
-                  .tubelet = TUBELET,
-                  .dim = subject->dim,
-                  .depth = subject->depth,
-                  .heads = subject->heads,
-                  .hidden = subject->hidden,
-                  .pred_dim = subject->pred_dim,
-                  .pred_depth = subject->pred_depth,
-                  .pred_heads = subject->pred_heads,
-                  .pred_hidden = 4 * subject->pred_dim,
-                  .mask_tokens = 2,
-                  .init_std = 0.02,
-                  .zero_mask_tokens = true},
-        .dtype = bench->settings->dtype,
-        .clips = bench->clips,
-        .frames = subject->frames,
-        .height = subject->pixels,
-        .width = subject->pixels,
-        .groups = GROUPS,
-        .activation_checkpointing = bench->checkpointing,
-        .bucket_tokens = bench->device.gpu ? BUCKET_TOKENS : 1,
-        .loss_exponent = 1.0,
-        .beta1 = 0.9,
-        .beta2 = 0.999,
-        .eps = 1e-8,
-    };
+    struct jepa_options options =
+        step_subject_options(bench->subject, bench->clips, bench->settings->dtype);
+    options.activation_checkpointing = bench->checkpointing;
+    options.bucket_tokens =
+        bench->device.gpu ? jepa_bucket_tokens(step_subject_tokens(bench->subject)) : 1;
+    return options;
 }
 
 /* The model with as many clips as asked for; on a card that is too small first with activation
@@ -223,7 +120,7 @@ static ls_status step(struct bench *bench, int number, double *flops)
     const struct jepa_update update = {
         .lr = 1e-4, .weight_decay = 0.04, .ema_keep = 0.999, .gradient_scale = 1.0};
     LS_TRY(jepa_begin_step(bench->jepa));
-    LS_TRY(jepa_micro_batch(bench->jepa, &bench->batches[number % MASKS], 1.0, NULL, NULL));
+    LS_TRY(jepa_micro_batch(bench->jepa, &bench->batches.batches[number % MASKS], 1.0, NULL, NULL));
     LS_TRY(jepa_update(bench->jepa, &update));
     LS_TRY(jepa_result(bench->jepa, &result));
     /* A wrong answer is fast: the loss of fresh weights on normed targets is near sqrt(2 / pi). */
@@ -317,7 +214,7 @@ done:
 
 static void print_line(const struct bench *bench, double ceiling, long mib)
 {
-    const struct subject *subject = bench->subject;
+    const struct step_subject *subject = bench->subject;
     const double median = bench->times[bench->repeats / 2];
     const double p95 = bench->times[bench->repeats * 95 / 100];
     const double unit = bench->device.gpu ? 1e-12 : 1e-9;
@@ -327,6 +224,13 @@ static void print_line(const struct bench *bench, double ceiling, long mib)
                  subject->name, subject->frames, subject->pixels, subject->pixels, 1e3 * median,
                  1e3 * p95, bench->repeats, bench->clips / median, unit * bench->flops / median,
                  name, 100.0 * bench->flops / median / ceiling, unit * ceiling, name, mib);
+    (void)printf("    tokens (context,predicted of both groups)");
+    for (int m = 0; m < MASKS; m++) {
+        const struct jepa_batch *batch = &bench->batches.batches[m];
+        (void)printf(" %d,%d,%d,%d", batch->context_count[0], batch->predicted_count[0],
+                     batch->context_count[1], batch->predicted_count[1]);
+    }
+    (void)printf("\n");
     if (bench->clips < subject->clips || bench->checkpointing)
         (void)printf("    %d clips of %d, activation checkpointing: %s (memory of the card)\n",
                      bench->clips, subject->clips, bench->checkpointing ? "yes" : "no");
@@ -345,7 +249,7 @@ static ls_status run(struct bench *bench)
     clock_card = &bench->device;
     LS_TRY(ceiling_products(&ceiling, table, device, settings->dtype, large, now));
     LS_TRY(open_model(bench));
-    LS_TRY(draw_batches(bench));
+    LS_TRY(step_batches_draw(&bench->batches, bench->subject, bench->clips, MASKS));
     LS_TRY(measure(bench));
     LS_TRY(memory_mib(bench, &mib));
     if (!bench->device.gpu) /* a card has no room for both */
@@ -361,13 +265,12 @@ static ls_status run(struct bench *bench)
 done:
     jepa_close(&bench->jepa);
     model_device_close(&bench->device);
-    free(bench->pixels);
-    free(bench->lists);
+    step_batches_free(&bench->batches);
     return st;
 }
 
 /* The line of one subject, in a child, so that threads and memory start from nothing. */
-static int run_apart(const struct subject *subject, const struct settings *settings)
+static int run_apart(const struct step_subject *subject, const struct settings *settings)
 {
     (void)fflush(stdout);
     const pid_t child = fork();
@@ -437,17 +340,12 @@ static int read_settings(struct settings *out, int argc, char **argv)
 }
 
 /* All subjects of the device, or those called `only`. */
-static int run_list(const struct subject *list, size_t count, const struct settings *settings,
-                    int *ran)
+static int run_list(enum step_subjects which, const struct settings *settings, int *ran)
 {
-    for (size_t i = 0; i < count; i++) {
-        char label[64];
-        char sizes[64];
-        (void)snprintf(label, sizeof label, "%s-%d", list[i].name, list[i].pixels);
-        (void)snprintf(sizes, sizeof sizes, "%s-%dx%d", list[i].name, list[i].frames,
-                       list[i].pixels);
-        if (settings->only != NULL && strcmp(settings->only, label) != 0 &&
-            strcmp(settings->only, sizes) != 0)
+    int count = 0;
+    const struct step_subject *list = step_subjects(which, &count);
+    for (int i = 0; i < count; i++) {
+        if (settings->only != NULL && !step_subject_called(&list[i], settings->only))
             continue;
         (*ran)++;
         const int code = run_apart(&list[i], settings);
@@ -456,8 +354,6 @@ static int run_list(const struct subject *list, size_t count, const struct setti
     }
     return 0;
 }
-
-#define COUNT(list) (sizeof(list) / sizeof *(list))
 
 int main(int argc, char **argv)
 {
@@ -470,7 +366,7 @@ int main(int argc, char **argv)
         return 2;
     }
     const bool cpu = settings.device == CONFIG_DEVICE_CPU;
-    (void)printf("training step, %s, %s, predictor 384 x 12",
+    (void)printf("training step, %s, %s",
                  cpu ? "micro-batch of 2 clips" : "micro-batches of the public configs",
                  settings.dtype == OP_BF16 ? "bfloat16" : "float32");
     if (cpu)
@@ -480,11 +376,11 @@ int main(int argc, char **argv)
     clock_threads = settings.cpu_clock ? settings.threads : 0;
     int code = 0;
     if (cpu || settings.only != NULL)
-        code = run_list(cpu_subjects, COUNT(cpu_subjects), &settings, &ran);
+        code = run_list(STEP_CPU, &settings, &ran);
     if (code == 0 && (!cpu || settings.only != NULL))
-        code = run_list(card_subjects, COUNT(card_subjects), &settings, &ran);
+        code = run_list(STEP_CARD, &settings, &ran);
     if (code == 0 && settings.only != NULL)
-        code = run_list(check_subjects, COUNT(check_subjects), &settings, &ran);
+        code = run_list(STEP_CHECK, &settings, &ran);
     if (code == 0 && ran == 0) {
         (void)fprintf(stderr, "bench_step: no subject is called '%s'\n", settings.only);
         return 2;

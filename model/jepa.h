@@ -50,6 +50,11 @@ struct jepa_options {
     int rank;
 };
 
+/* The usual bucket_tokens of a device that plans by shape, for clips of `clip_tokens` tokens: the
+ * power of two, from 8 to 128, that is at most a 32nd of them.  About 30 lengths can occur.  Local,
+ * pure. */
+int jepa_bucket_tokens(int64_t clip_tokens);
+
 /* One micro-batch; borrowed for the call. */
 struct jepa_batch {
     const void *pixels; /* host: uint8 [clips, T, H, W, 3], or float32 when float_clips */

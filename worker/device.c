@@ -9,6 +9,7 @@
 
 #include "core/log.h"
 #include "data/mask.h"
+#include "model/jepa.h"
 
 enum { THREADS_MAX = 1024 };
 
@@ -38,11 +39,8 @@ static int thread_count(const struct config *config, int local_size)
     return share > 0 ? share : 1;
 }
 
-/* Buckets of a 32nd of the longest clip: about 30 lengths can occur, and about 1.5 % of a clip's
- * tokens are padding in each sequence. */
 static int bucket_of(const struct config *config)
 {
-    enum { BUCKETS_A_CLIP = 32, BUCKET_MIN = 8, BUCKET_MAX = 128 };
     int64_t tokens = 0;
     if (config->run.bucket_tokens > 0)
         return config->run.bucket_tokens;
@@ -51,10 +49,7 @@ static int bucket_of(const struct config *config)
             mask_grid_tokens(mask_grid_of(&config->data, config->data.datasets[d].frames_per_clip));
         tokens = here > tokens ? here : tokens;
     }
-    int bucket = BUCKET_MIN;
-    while (bucket < BUCKET_MAX && 2 * (int64_t)bucket * BUCKETS_A_CLIP <= tokens)
-        bucket *= 2;
-    return bucket;
+    return jepa_bucket_tokens(tokens);
 }
 
 /* What is padded is part of what the bits depend on. */

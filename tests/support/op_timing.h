@@ -1,5 +1,5 @@
-/* A table of operators that passes every call on to another one and keeps account: seconds, calls
- * and floating point operations by family.
+/* A table of operators that passes every call on to another one and keeps account: seconds, calls,
+ * floating point operations and bytes by family.
  *
  * One account a process, not for several threads at once.  Seconds are those of the calling thread
  * with the device idle before and after, so asynchronous devices are waited for after each call. */
@@ -23,15 +23,27 @@ enum op_family {
     OP_FAMILY_ATTENTION_BACK,
     OP_FAMILY_ROWS, /* gather, scatter, copies, casts, zeros */
     OP_FAMILY_PATCHIFY,
-    OP_FAMILY_LOSS, /* and statistics */
-    OP_FAMILY_UPDATE,
+    OP_FAMILY_LOSS,   /* and statistics */
+    OP_FAMILY_UPDATE, /* and the gradient norm */
     OP_FAMILY_COUNT
 };
 
 struct op_account {
     double seconds, flops; /* flops: of products and attention, two a multiply-add */
+    double bytes;          /* read and written where every input is read once */
+    double floor;          /* seconds at the best rates, see op_timing_rates */
     int64_t calls;
 };
+
+/* Best rates of the device, for the floor of a call: the longer of its operations at `flops` a
+ * second and its bytes at `bytes` a second.  A product with GELU is followed by a pass over its
+ * result; the gradient of attention counts ten operations a pair and channel here (scores are
+ * computed again), not the eight of the model's FLOPs.  0: no floors, as in the beginning. */
+void op_timing_rates(double flops, double bytes);
+
+/* From now on nothing is passed on: operators are counted and not called.  Memory, queues and
+ * events of the inner table are used as before. */
+void op_timing_only_counts(bool on);
 
 /* The accounting table over `inner`, which must outlive it, with seconds of `clock`; forgets what
  * was counted. */

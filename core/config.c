@@ -21,7 +21,7 @@ static int compare_mistakes(const void *a, const void *b)
 }
 
 /* The first mistake becomes the failure, the others are logged: the caller prints the failure. */
-static ls_status report_mistakes(struct config_reader *reader)
+ls_status config_report_mistakes(struct config_reader *reader)
 {
     int count = reader->mistake_count;
     if (count == 0)
@@ -35,7 +35,7 @@ static ls_status report_mistakes(struct config_reader *reader)
                    count > 2 ? "s" : "");
 }
 
-static void close_reader(struct config_reader *reader)
+void config_reader_close(struct config_reader *reader)
 {
     for (int i = 0; i < reader->mistake_count; i++)
         free(reader->mistakes[i].text);
@@ -68,12 +68,12 @@ static ls_status open_text(struct config **out, const struct given *given)
         LS_TRY(tree_set(&reader.tree, given->overrides[i]));
     config_take_stage(&reader, given->stage);
     LS_TRY(config_read_tree(&reader));
-    LS_TRY(report_mistakes(&reader));
+    LS_TRY(config_report_mistakes(&reader));
     *out = reader.config;
     reader.config = NULL;
 done:
     config_close(&reader.config);
-    close_reader(&reader);
+    config_reader_close(&reader);
     return st;
 }
 

@@ -63,9 +63,9 @@ int config_node(const struct config_reader *reader, const char *path)
     return tree_find(&reader->tree, reader->tree.root, section);
 }
 
-/* Set the keys that have a default in the table.  The text is read as a file's would be, so a
- * default that its own range forbids shows as a mistake. */
-static ls_status set_defaults(struct config_reader *reader, const struct config_key *keys,
+/* The text is read as a file's would be, so a default that its own range forbids shows as a
+ * mistake. */
+ls_status config_set_defaults(struct config_reader *reader, const struct config_key *keys,
                               int count, void *base)
 {
     ls_status st = LS_OK;
@@ -152,8 +152,8 @@ static ls_status read_masks(struct config_reader *reader, int node)
     }
     reader->config->mask_count = count;
     for (int i = 0; i < count; i++) {
-        LS_TRY(set_defaults(reader, config_mask_keys, config_mask_key_count,
-                            &reader->config->masks[i]));
+        LS_TRY(config_set_defaults(reader, config_mask_keys, config_mask_key_count,
+                                   &reader->config->masks[i]));
         read_mask_group(reader, tree_child_at(&reader->tree, node, i), i);
     }
 done:
@@ -304,8 +304,10 @@ static bool is_other_program(struct config_reader *reader)
     const char *name =
         app >= 0 && tree->nodes[app].kind == TREE_SCALAR ? tree->nodes[app].text : "";
     if (eval >= 0) {
-        config_mistake(reader, eval, "eval_name",
-                       "this is the config of an evaluation, not of a pretraining run");
+        config_mistake(
+            reader, eval, "eval_name",
+            "this is the config of an evaluation, not of a pretraining run; `lockstep probe` "
+            "takes it");
         return true;
     }
     if (strcmp(name, "vjepa_droid") == 0) {
@@ -329,7 +331,7 @@ ls_status config_read_tree(struct config_reader *reader)
         reader->node_of[i] = -1;
     if (is_other_program(reader))
         return LS_OK;
-    LS_TRY(set_defaults(reader, config_keys, config_key_count, reader->config));
+    LS_TRY(config_set_defaults(reader, config_keys, config_key_count, reader->config));
     LS_TRY(read_section(reader, reader->tree.root, "", ignored));
     LS_TRY(read_datasets(reader));
     LS_TRY(config_check(reader));

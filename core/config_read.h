@@ -30,6 +30,17 @@ struct config_reader {
 void config_mistake(struct config_reader *reader, int node, const char *key, const char *format,
                     ...) LS_PRINTF(4, 5);
 
+/* Set the keys of a table that have a default, into `base`.  Local.  Errors: LS_NOMEM. */
+ls_status config_set_defaults(struct config_reader *reader, const struct config_key *keys,
+                              int count, void *base) LS_MUST_CHECK;
+
+/* The first mistake as a failure, the others logged; LS_OK without one.  Local.  Errors: LS_USAGE.
+ */
+ls_status config_report_mistakes(struct config_reader *reader) LS_MUST_CHECK;
+
+/* Frees all but the config.  Local. */
+void config_reader_close(struct config_reader *reader);
+
 /* Make the tree that of one stage: merge the entry of `stages` that the number says, take the list
  * away.  Mistakes are noted.  Local. */
 void config_take_stage(struct config_reader *reader, int stage);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/config_probe_table.h"
 #include "core/config_table.h"
 #include "core/files.h"
 
@@ -74,6 +75,26 @@ static void write_encoders(FILE *file)
     }
 }
 
+/* The evaluation's keys in full, since its sections lie deeper. */
+static ls_status write_probe(FILE *file)
+{
+    ls_status st = LS_OK;
+    write_heading(file, "Probe");
+    for (int i = 0; i < config_probe_key_count; i++) {
+        const struct config_key *key = &config_probe_keys[i];
+        LS_TRY(write_row(file, key, key->path));
+        if (strcmp(key->path, CONFIG_PROBE_HEADS) != 0)
+            continue;
+        for (int h = 0; h < config_probe_head_key_count; h++) {
+            char name[CONFIG_NUMBER_BYTES];
+            (void)snprintf(name, sizeof name, "[] %s", config_probe_head_keys[h].path);
+            LS_TRY(write_row(file, &config_probe_head_keys[h], name));
+        }
+    }
+done:
+    return st;
+}
+
 ls_status config_reference(char **out)
 {
     char *text = NULL;
@@ -83,6 +104,8 @@ ls_status config_reference(char **out)
         return LS_FAIL(LS_NOMEM, "out of memory for the reference of config keys");
     ls_status st = write_keys(file);
     write_encoders(file);
+    if (st == LS_OK)
+        st = write_probe(file);
     if (fclose(file) != 0 && st == LS_OK)
         st = LS_FAIL(LS_NOMEM, "out of memory for the reference of config keys");
     if (st != LS_OK) {

@@ -41,6 +41,7 @@ extern const struct command command_export;
 extern const struct command command_import;
 extern const struct command command_pack;
 extern const struct command command_plan;
+extern const struct command command_probe;
 extern const struct command command_scale;
 extern const struct command command_train;
 extern const struct command command_submit;

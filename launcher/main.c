@@ -9,10 +9,10 @@
 #include "launcher/commands.h"
 #include "launcher/starter.h"
 
-static const struct command *const commands[] = {&command_pack,   &command_train,  &command_submit,
-                                                 &command_scale,  &command_plan,   &command_status,
-                                                 &command_report, &command_cancel, &command_inspect,
-                                                 &command_verify, &command_export, &command_import};
+static const struct command *const commands[] = {
+    &command_pack,   &command_train,  &command_submit, &command_scale,  &command_plan,
+    &command_status, &command_probe,  &command_report, &command_cancel, &command_inspect,
+    &command_verify, &command_export, &command_import};
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_help(FILE *out)

@@ -174,6 +174,8 @@ ls_status starter_words(char ***out, const struct starter *starter, const struct
     add_split(&words, starter->container);
     add(&words, starter->worker);
     add(&words, job->run);
+    if (starter->probe)
+        add(&words, "--probe");
     add_number(&words, "--run-epoch", job->run_epoch);
     add(&words, "--progress");
     add(&words, job->bar ? "bar" : "lines");

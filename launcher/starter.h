@@ -13,6 +13,7 @@ struct starter {
     const char *program; /* of either */
     const char *worker;
     const char *shield;    /* this program, for `shield`; NULL: not needed */
+    bool probe;            /* the workers probe, they do not train */
     const char *container; /* words before the worker program; NULL or "": none */
 };
 

@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "data/loader.h"
 #include "launcher/allocation.h"
+#include "launcher/choices.h"
 #include "launcher/commands.h"
 #include "launcher/config_changes.h"
 #include "launcher/processes.h"
@@ -80,58 +81,6 @@ static ls_status check_workers(const struct config_stages *stages, int64_t worke
                    "-n %" PRId64 ": a step of %s has %d micro-batches (nodes x tasks_per_node), so "
                    "at most %d workers share it",
                    workers, stages->list[0]->source, most, most);
-}
-
-static int choose_workers(const struct train_options *options, const struct config *config,
-                          const struct allocation *allocation)
-{
-    int most = config->micro_batches;
-    int given = options->workers > 0 ? (int)options->workers : allocation->tasks;
-    if (given == 0)
-        given = allocation->job != NULL ? allocation->nodes * config->tasks_per_node
-                                        : processes_cores();
-    return given < most ? given : most;
-}
-
-/* The config, then OMP_NUM_THREADS, then the cores that SLURM gave a task, then what the cores of
- * this machine allow. */
-static int choose_threads(const struct config *config, int workers,
-                          const struct allocation *allocation)
-{
-    const char *given = getenv("OMP_NUM_THREADS");
-    char *end = NULL;
-    long wanted = given != NULL ? strtol(given, &end, 10) : 0;
-    if (config->run.threads > 0)
-        return config->run.threads;
-    if (wanted > 0 && wanted <= 1024 && *end == '\0')
-        return (int)wanted;
-    if (allocation->cores_a_task > 0)
-        return allocation->cores_a_task;
-    int here = (workers + allocation->nodes - 1) / allocation->nodes;
-    int share = processes_cores() / here;
-    return share > 0 ? share : 1;
-}
-
-/* mpirun where it is, since it works in any allocation; srun on request, or in a SLURM job without
- * mpirun. */
-static ls_status choose_starter(struct starter *out, char **program, const struct config *config,
-                                const struct allocation *allocation)
-{
-    ls_status st = LS_OK;
-    enum config_starter wanted = config->run.starter;
-    static const char *const advice = "install it (Debian: apt-get install openmpi-bin)";
-    out->srun = wanted == CONFIG_STARTER_SRUN;
-    if (out->srun && allocation->job == NULL)
-        return LS_FAIL(LS_USAGE, "lockstep.starter: srun works only inside a SLURM job; submit the "
-                                 "run, or use mpirun");
-    st = processes_find(program, out->srun ? "srun" : "mpirun", out->srun ? "load SLURM" : advice);
-    if (st == LS_USAGE && wanted == CONFIG_STARTER_AUTO && allocation->job != NULL) {
-        log_warn("starter asked=auto used=srun reason=\"no mpirun on PATH\"");
-        out->srun = true;
-        st = processes_find(program, "srun", advice);
-    }
-    out->program = *program;
-    return st;
 }
 
 /* An existing run goes on, unless told twice that it shall not. */
@@ -208,8 +157,8 @@ done:
 static ls_status train_stage(const struct config *config, const struct train_options *options,
                              struct restart_job *job)
 {
-    job->workers = choose_workers(options, config, job->start.allocation);
-    job->start.threads = choose_threads(config, job->workers, job->start.allocation);
+    job->workers = choice_workers(options->workers, config, job->start.allocation);
+    job->start.threads = choice_threads(config, job->workers, job->start.allocation);
     job->start.start_s = config->run.start_timeout_s + START_GRACE_S;
     job->start.silence_s = config->run.silence_timeout_s;
     job->start.warning_s = job->start.allocation->job != NULL ? config_slurm_warning_s(config) : 0;
@@ -285,7 +234,7 @@ static ls_status run_train(const void *given)
     LS_TRY(check_workers(&stages, options->workers));
     const struct config *config = stages.list[0];
     LS_TRY(allocation_open(&allocation, options->hosts));
-    LS_TRY(choose_starter(&starter, &program, config, allocation));
+    LS_TRY(choice_starter(&starter, &program, config, allocation));
     LS_TRY(processes_find_worker(&worker));
     LS_TRY(processes_find_self(&self));
     starter.worker = worker;

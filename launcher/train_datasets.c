@@ -44,8 +44,7 @@ done:
 }
 
 /* FOLDER/STEM-HASH: another content of a list is another dataset. */
-static ls_status packed_place(char **out, const char *list, const struct config *config,
-                              const char *run)
+static ls_status packed_place(char **out, const char *list, const struct train_dataset *of)
 {
     ls_status st = LS_OK;
     struct hash128 hash;
@@ -58,10 +57,10 @@ static ls_status packed_place(char **out, const char *list, const struct config 
         stem = NAME_BYTES;
     LS_TRY(hash_list(&hash, list));
     hash_text(text, hash);
-    if (config->data.packed_folder != NULL)
-        LS_TRY(core_format(out, "%s/%.*s-%.8s", config->data.packed_folder, (int)stem, name, text));
+    if (of->packed_folder != NULL)
+        LS_TRY(core_format(out, "%s/%.*s-%.8s", of->packed_folder, (int)stem, name, text));
     else
-        LS_TRY(core_format(out, "%s/datasets/%.*s-%.8s", run, (int)stem, name, text));
+        LS_TRY(core_format(out, "%s/datasets/%.*s-%.8s", of->run, (int)stem, name, text));
 done:
     return st;
 }
@@ -98,24 +97,21 @@ done:
     return st;
 }
 
-/* Replace a list by the dataset that it is packed to. */
-static ls_status settle(struct config_dataset *dataset, const struct config *config,
-                        const char *run)
+ls_status train_dataset_settle(char **path, const struct train_dataset *of)
 {
     ls_status st = LS_OK;
     char *place = NULL;
     char *index = NULL;
-    if (!files_exists(dataset->path))
-        return LS_FAIL(LS_IO, "%s: no such dataset or list (data.datasets of %s)", dataset->path,
-                       config->source);
-    if (files_is_folder(dataset->path))
+    if (!files_exists(*path))
+        return LS_FAIL(LS_IO, "%s: no such dataset or list (%s of %s)", *path, of->key, of->source);
+    if (files_is_folder(*path))
         return LS_OK;
-    LS_TRY(packed_place(&place, dataset->path, config, run));
+    LS_TRY(packed_place(&place, *path, of));
     LS_TRY(core_format(&index, "%s/index.h5", place));
     if (!files_exists(index)) /* written last */
-        LS_TRY(pack_list(dataset->path, place));
-    free(dataset->path);
-    dataset->path = place;
+        LS_TRY(pack_list(*path, place));
+    free(*path);
+    *path = place;
     place = NULL;
 done:
     free(place);
@@ -130,7 +126,11 @@ ls_status train_datasets(struct config *config, const char *run)
     int64_t videos = 0;
     for (int i = 0; i < config->data.dataset_count; i++) {
         struct config_dataset *dataset = &config->data.datasets[i];
-        LS_TRY(settle(dataset, config, run));
+        LS_TRY(train_dataset_settle(
+            &dataset->path, &(struct train_dataset){.key = "data.datasets",
+                                                    .source = config->source,
+                                                    .packed_folder = config->data.packed_folder,
+                                                    .run = run}));
         LS_TRY(dataset_open(&opened, dataset->path));
         videos += dataset_video_count(opened);
         dataset_close(&opened);

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/run.h"
 #include "core/watchdog.h"
+#include "worker/prober.h"
 #include "worker/signals.h"
 #include "worker/trainer.h"
 
@@ -97,8 +98,12 @@ int main(int argc, char **argv)
         return status_exit_code(st);
     }
     files_raise_limit();
-    st = trainer_open(&trainer, &options);
-    if (st == LS_OK)
-        st = trainer_run(&trainer);
+    if (options.probe) {
+        st = prober_run(&trainer, &options);
+    } else {
+        st = trainer_open(&trainer, &options);
+        if (st == LS_OK)
+            st = trainer_run(&trainer);
+    }
     return leave(&trainer, st);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_type { OPTION_COUNT, OPTION_CHOICE, OPTION_HELP };
+enum option_type { OPTION_COUNT, OPTION_CHOICE, OPTION_FLAG };
 
 struct option {
     const char *name;
@@ -52,7 +52,12 @@ static const struct option options[] = {
      .choices = device_choices,
      .value = "auto|cpu|cuda|emulated",
      .help = "in place of the config's lockstep.device"},
-    {.name = "--help", .type = OPTION_HELP, .offset = AT(help), .value = "", .help = "this text"},
+    {.name = "--probe",
+     .type = OPTION_FLAG,
+     .offset = AT(probe),
+     .value = "",
+     .help = "a frozen probe by RUN/probe.yaml in place of training by RUN/config.yaml"},
+    {.name = "--help", .type = OPTION_FLAG, .offset = AT(help), .value = "", .help = "this text"},
 };
 #undef AT
 
@@ -60,7 +65,8 @@ void worker_options_help(void)
 {
     (void)printf("usage: lockstep-worker RUN [OPTIONS]\n"
                  "One rank of a training run; `lockstep train` starts as many as are wanted under "
-                 "mpirun.\nRUN is the run folder with its config.yaml.\n\n");
+                 "mpirun, `lockstep probe` likewise.\nRUN is the run folder with its "
+                 "config.yaml (probe.yaml).\n\n");
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         (void)printf("  %-12s %-15s %s\n", options[i].name, options[i].value, options[i].help);
 }
@@ -110,8 +116,8 @@ ls_status worker_options_parse(struct worker_options *out, int argc, char **argv
         const struct option *option = find_option(argv[i]);
         if (option == NULL)
             return LS_FAIL(LS_USAGE, "unknown option '%s' (lockstep-worker --help)", argv[i]);
-        if (option->type == OPTION_HELP) {
-            out->help = true;
+        if (option->type == OPTION_FLAG) {
+            ((char *)out)[option->offset] = (char)true;
             continue;
         }
         if (i + 1 == argc)

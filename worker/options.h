@@ -18,6 +18,7 @@ struct worker_options {
     enum worker_progress progress;
     bool device_given;
     enum config_device device; /* in place of the config's, when given */
+    bool probe;                /* RUN/probe.yaml is wanted, not a training run */
     bool help;                 /* only the help is wanted */
 };
 

@@ -67,16 +67,12 @@ static int foreseen_rank(void)
     return 0;
 }
 
-/* The job joins with the config's deadline; that the config cannot be read is told to all after. */
-static ls_status join(struct trainer *trainer)
+ls_status trainer_join(struct trainer *trainer, ls_status read, double start_timeout_s)
 {
     ls_status st = LS_OK;
-    struct comm_options options = {0};
+    const struct comm_options options = {.timeout_s = read == LS_OK ? start_timeout_s : 0};
     char message[MESSAGE_BYTES] = "";
-    ls_status read = read_config(trainer);
-    if (read == LS_OK)
-        options.timeout_s = trainer->config->run.start_timeout_s;
-    else
+    if (read != LS_OK)
         (void)snprintf(message, sizeof message, "%s", status_message());
     LS_TRY(watchdog_open(&(struct watchdog_options){.run = trainer->options->run,
                                                     .run_epoch = trainer->options->run_epoch,
@@ -318,7 +314,8 @@ ls_status trainer_open(struct trainer *trainer, const struct worker_options *opt
 {
     ls_status st = LS_OK;
     *trainer = (struct trainer){.options = options, .own = true};
-    LS_TRY(join(trainer));
+    const ls_status read = read_config(trainer);
+    LS_TRY(trainer_join(trainer, read, read == LS_OK ? trainer->config->run.start_timeout_s : 0));
     trainer_phase(trainer, "load", 0, trainer->config->run.save_timeout_s);
     LS_TRY(trainer_choose_origin(trainer));
     trainer_phase(trainer, "start", 0, trainer->config->run.start_timeout_s);

@@ -95,6 +95,11 @@ struct trainer {
  */
 ls_status trainer_open(struct trainer *trainer, const struct worker_options *options) LS_MUST_CHECK;
 
+/* Join the job with `start_timeout_s` as deadline; then every rank hears that one could not `read`
+ * its config (whose failure is the thread's last).  Collective over the job.  Errors: any. */
+ls_status trainer_join(struct trainer *trainer, ls_status read,
+                       double start_timeout_s) LS_MUST_CHECK;
+
 /* Frees all but the group.  Local. */
 void trainer_close(struct trainer *trainer);
 

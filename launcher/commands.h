@@ -1,5 +1,5 @@
-/* The commands of `lockstep` and what their command lines fill.  main.c lists them; `inspect` and
- * `verify` ask the kinds of path (below) in turn which of them a path is. */
+/* The commands of `lockstep` and what their command lines fill.  command_list.c lists them;
+ * `inspect` and `verify` ask the kinds of path (below) in turn which of them a path is. */
 #ifndef LOCKSTEP_LAUNCHER_COMMANDS_H
 #define LOCKSTEP_LAUNCHER_COMMANDS_H
 
@@ -45,10 +45,14 @@ extern const struct command command_probe;
 extern const struct command command_scale;
 extern const struct command command_train;
 extern const struct command command_submit;
+extern const struct command command_plot;
 extern const struct command command_report;
 extern const struct command command_status;
 extern const struct command command_cancel;
 extern const struct command command_inspect;
 extern const struct command command_verify;
+
+/* All of them, in the order of `lockstep help`; closed by NULL. */
+extern const struct command *const commands_all[];
 
 #endif

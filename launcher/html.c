@@ -46,7 +46,7 @@ static const char style[] =
     "--c4:#ab97f2;--c5:#d8bb4a;--good:#55c98c;--warn:#e8aa4c;--bad:#ff8a80}}\n"
     "@media print{:root{--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--c1:#2a6fd0;"
     "--c2:#d9622b;--c3:#168f64;--c4:#6a4bc4;--c5:#a3860b;--good:#157347;--warn:#9a5b00;"
-    "--bad:#b3261e}figure,tr,.tile{break-inside:avoid}h2{break-after:avoid}details>*{display:block}"
+    "--bad:#b3261e}figure,tr,.tile{break-inside:avoid}h2{break-after:avoid}"
     "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}\n"
     "*{box-sizing:border-box}body{margin:0 auto;padding:20px 16px 48px;max-width:1440px;"
     "background:var(--page);color:var(--ink);"
@@ -91,7 +91,10 @@ static const char style[] =
     "pre{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px;"
     "overflow-x:auto;font-size:.87em;line-height:1.4}code{font-size:.93em}"
     "summary{cursor:pointer;color:var(--soft)}footer{margin-top:2.5em;font-size:.87em;"
-    "color:var(--soft)}\n";
+    "color:var(--soft)}\n"
+    "@media print{body{padding:0;font-size:12px}.charts{grid-template-columns:1fr 1fr}"
+    "details::details-content{content-visibility:visible;display:block}"
+    ".wide svg{min-width:0}}\n";
 
 void html_begin(FILE *out, const char *title, int refresh_s)
 {

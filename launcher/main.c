@@ -9,28 +9,22 @@
 #include "launcher/commands.h"
 #include "launcher/starter.h"
 
-static const struct command *const commands[] = {
-    &command_pack,   &command_train,  &command_submit, &command_scale,  &command_plan,
-    &command_status, &command_probe,  &command_report, &command_cancel, &command_inspect,
-    &command_verify, &command_export, &command_import};
-enum { COMMANDS = sizeof commands / sizeof commands[0] };
-
 static void print_help(FILE *out)
 {
     (void)fputs("lockstep pretrains V-JEPA 2 video encoders on many workers.\n\n"
                 "usage: lockstep COMMAND ...\n\n",
                 out);
-    for (int i = 0; i < COMMANDS; i++)
-        (void)fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    for (const struct command *const *at = commands_all; *at != NULL; at++)
+        (void)fprintf(out, "  %-10s %s\n", (*at)->name, (*at)->summary);
     (void)fputs("  help       this page; `lockstep COMMAND --help` tells all about a command\n",
                 out);
 }
 
 static const struct command *find_command(const char *name)
 {
-    for (int i = 0; i < COMMANDS; i++)
-        if (strcmp(commands[i]->name, name) == 0)
-            return commands[i];
+    for (const struct command *const *at = commands_all; *at != NULL; at++)
+        if (strcmp((*at)->name, name) == 0)
+            return *at;
     return NULL;
 }
 
@@ -38,11 +32,11 @@ static ls_status unknown_command(const char *name)
 {
     const char *nearest = NULL;
     int least = 2 * TEXT_WORD_BYTES;
-    for (int i = 0; i < COMMANDS; i++) {
-        int distance = 2 * text_distance(name, commands[i]->name);
+    for (const struct command *const *at = commands_all; *at != NULL; at++) {
+        int distance = 2 * text_distance(name, (*at)->name);
         if (distance < least) {
             least = distance;
-            nearest = commands[i]->name;
+            nearest = (*at)->name;
         }
     }
     if (nearest != NULL && text_near(name, least))

@@ -81,6 +81,18 @@ if page.open or page.titles < 100:
 PY
 done
 
+# The same curves in the terminal, and as a picture.
+LC_ALL=C.UTF-8 "$lockstep" plot "$WORK/usual" --columns 60 --rows 4 >"$WORK/log" 2>&1 || fail "plot: $(tail -1 "$WORK/log")"
+[ "$(wc -l <"$WORK/log")" = 30 ] || fail "plot: not 5 curves of 6 lines: $(head -3 "$WORK/log")"
+grep -q '^loss, 0\.[0-9]* after step 60$' "$WORK/log" || fail "plot: $(head -1 "$WORK/log")"
+if command -v gnuplot >/dev/null; then
+    "$lockstep" plot "$WORK/usual" -s loss_groups/1 --png "$WORK/plot.png" >"$WORK/log" 2>&1 || fail "plot --png: $(tail -1 "$WORK/log")"
+    [ "$(head -c 4 "$WORK/plot.png" | tail -c 3)" = PNG ] || fail "plot --png made no PNG"
+fi
+code=0
+"$lockstep" plot "$WORK/usual" -s lss >"$WORK/log" 2>&1 || code=$?
+[ "$code" = 2 ] || fail "plot of an unknown key: exit code $code: $(cat "$WORK/log")"
+
 code=0
 "$lockstep" report "$WORK/videos" >"$WORK/log" 2>&1 || code=$?
 [ "$code/$(wc -l <"$WORK/log")" = 2/1 ] || fail "no run folder: exit code $code: $(cat "$WORK/log")"

@@ -61,6 +61,9 @@ static void check_data(struct config_reader *reader)
         config_mistake(reader, config_node(reader, fps), fps,
                        "missing: give this (frames a second) or data.frame_step (1 is every "
                        "frame)");
+    if (data->sampling == CONFIG_SAMPLING_TIMESTAMPS && config_missing(reader, fps))
+        config_mistake(reader, config_node(reader, "data.sampling"), "data.sampling",
+                       "`timestamps` needs data.fps: the times of a clip are 1 / fps apart");
     double micro_batches = (double)reader->config->nodes * reader->config->tasks_per_node;
     if (micro_batches > MICRO_BATCHES_MAX)
         config_mistake(reader, config_node(reader, "nodes"), "nodes",

@@ -23,6 +23,7 @@ enum random_purpose {
     RANDOM_PERMUTATION = 6,   /* key of an epoch's permutation */
     RANDOM_PARAMETER = 7,     /* initial parameters */
     RANDOM_GROUP = 8,         /* which frames-per-clip group a micro-batch takes */
+    RANDOM_ERASE = 9,         /* which box of a clip is erased, and its noise */
     RANDOM_TEST = 100
 };
 

@@ -54,3 +54,10 @@ void clip_numbers(int64_t *out, int64_t video_frames, int clip_frames, int64_t s
         out[t] = (int64_t)fmin(number, (double)(end - 1));
     }
 }
+
+void clip_times(double *seconds, double span, int clip_frames, double fps, double part)
+{
+    const double start = part * fmax(0.0, span - (clip_frames - 1) / fps);
+    for (int k = 0; k < clip_frames; k++)
+        seconds[k] = start + k / fps;
+}

@@ -1,4 +1,5 @@
-/* Which frames of a video a clip takes: the rule of the public V-JEPA 2 loader. */
+/* Which frames of a video a clip takes: the rule of the public V-JEPA 2 loader, by numbers, and
+ * ours, by times. */
 #ifndef LOCKSTEP_DATA_CLIP_H
 #define LOCKSTEP_DATA_CLIP_H
 
@@ -35,5 +36,19 @@ int64_t clip_window_count(int64_t video_frames, int clip_frames, int64_t step);
  * loader applies them; golden/clip_indices.h5. */
 void clip_numbers(int64_t *out, int64_t video_frames, int clip_frames, int64_t step,
                   int64_t window);
+
+/* The times of a clip (`data.sampling: timestamps`).
+ *
+ *     seconds[k] = t0 + k / fps,   t0 = part * max(0, span - (clip_frames - 1) / fps)
+ *
+ *   seconds      out [clip_frames]  since the video's first frame; the frames shown nearest to them
+ *                                   are taken (frame_times_nearest), so that a video that ends early
+ *                                   repeats its last
+ *   span         seconds from the first frame to the last
+ *   fps          > 0
+ *   part         uniform in [0, 1)
+ *
+ * Local, pure. */
+void clip_times(double *seconds, double span, int clip_frames, double fps, double part);
 
 #endif

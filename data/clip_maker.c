@@ -9,6 +9,8 @@
 #include "core/files.h"
 #include "data/clip.h"
 #include "data/crop.h"
+#include "data/erase.h"
+#include "data/frame_times.h"
 #include "data/transform.h"
 
 /* With max_bad_share 1 nothing else ends the draws of a sample. */
@@ -19,9 +21,13 @@ struct clip_maker {
     void *context; /* of plan->failed */
     struct clip_reader *reader;
     struct transform *transform;
-    int64_t *frames; /* numbers of the current clip */
+    struct frame_times *times; /* NULL unless frames are chosen by time */
+    double *seconds;
+    struct eraser *eraser; /* NULL unless clips are erased */
+    int64_t *frames;       /* numbers of the current clip */
     /* The current clip, for the frame callback. */
     struct transform_view view;
+    struct crop_box first_box, last_box; /* alike unless the box moves */
     uint8_t *pixels;
     int frame_count, written;
     size_t frame_bytes;
@@ -44,6 +50,12 @@ ls_status clip_maker_open(struct clip_maker **out, const struct clip_plan *plan,
     LS_TRY(core_alloc(&maker->frames, frames));
     LS_TRY(clip_reader_open(&maker->reader));
     LS_TRY(transform_open(&maker->transform));
+    if (plan->config->data.sampling == CONFIG_SAMPLING_TIMESTAMPS) {
+        LS_TRY(frame_times_open(&maker->times));
+        LS_TRY(core_alloc(&maker->seconds, frames));
+    }
+    if (plan->config->data_aug.reprob > 0.0)
+        LS_TRY(eraser_open(&maker->eraser));
     *out = maker;
     maker = NULL;
 done:
@@ -57,6 +69,9 @@ void clip_maker_close(struct clip_maker **maker)
         return;
     clip_reader_close(&(*maker)->reader);
     transform_close(&(*maker)->transform);
+    frame_times_close(&(*maker)->times);
+    eraser_close(&(*maker)->eraser);
+    free((*maker)->seconds);
     free((*maker)->frames);
     free(*maker);
     *maker = NULL;
@@ -89,7 +104,11 @@ static ls_status take_frame(void *context, int position, const struct AVFrame *f
         return LS_FAIL(LS_DATA, "frame %d of a clip came in place %d", position, maker->written);
     uint8_t *out = maker->pixels + (size_t)position * maker->frame_bytes;
     maker->written++;
-    if (position > 0 && maker->frames[position] == maker->frames[position - 1]) {
+    const struct crop_box box =
+        crop_between(maker->first_box, maker->last_box, position, maker->frame_count);
+    const bool same_box = memcmp(&box, &maker->view.box, sizeof box) == 0;
+    maker->view.box = box;
+    if (position > 0 && same_box && maker->frames[position] == maker->frames[position - 1]) {
         memcpy(out, out - maker->frame_bytes, maker->frame_bytes);
         return LS_OK;
     }
@@ -102,29 +121,61 @@ struct clip_streams {
     struct random_stream window, crop;
 };
 
+/* Choose the frames; `*step` is how far apart they are, 0 when that is up to their times. */
+static ls_status choose_frames(int64_t *step, struct clip_maker *maker, int64_t number,
+                               const struct dataset *dataset, struct random_stream *window)
+{
+    ls_status st = LS_OK;
+    const struct config_data *data = &maker->plan->config->data;
+    const struct dataset_video video = dataset_video(dataset, number);
+    if (maker->times != NULL) {
+        double span = 0.0;
+        *step = 0;
+        LS_TRY(frame_times_span(&span, maker->times, dataset, number));
+        clip_times(maker->seconds, span, maker->frame_count, data->fps, random_unit(window));
+        LS_TRY(frame_times_nearest(maker->frames, maker->times, dataset, number, maker->seconds,
+                                   maker->frame_count));
+    } else {
+        *step = clip_frame_step(video.average_fps, data->fps, data->frame_step);
+        const int64_t windows = clip_window_count(video.frames, maker->frame_count, *step);
+        clip_numbers(maker->frames, video.frames, maker->frame_count, *step,
+                     (int64_t)random_below(window, (uint64_t)windows));
+    }
+done:
+    return st;
+}
+
+/* Choose what part of the picture is taken: one box, or two that it moves between. */
+static void choose_box(struct clip_maker *maker, const struct dataset_video *video,
+                       struct random_stream *stream)
+{
+    const struct config_augmentation *how = &maker->plan->config->data_aug;
+    maker->view.shown_width = video->width;
+    maker->view.shown_height = video->height;
+    maker->first_box = crop_draw(stream, how->random_resize_scale, how->random_resize_aspect_ratio,
+                                 video->width, video->height);
+    maker->last_box = maker->first_box;
+    if (how->motion_shift)
+        maker->last_box = crop_draw(stream, how->random_resize_scale,
+                                    how->random_resize_aspect_ratio, video->width, video->height);
+    maker->view.box = maker->first_box;
+    maker->view.flip = crop_draw_flip(stream) && how->horizontal_flip;
+}
+
 /* Try one video.  Errors: LS_DATA when it cannot be decoded. */
 static ls_status try_video(struct clip_maker *maker, struct loader_clip_source *source,
                            struct clip_streams *streams)
 {
     ls_status st = LS_OK;
-    const struct config *config = maker->plan->config;
+    int64_t step = 0;
     const struct dataset *dataset = maker->plan->datasets[source->dataset];
     const struct dataset_video video = dataset_video(dataset, source->video);
     if (video.frames < 1 || video.width < 1 || video.height < 1)
         return LS_FAIL(LS_DATA, "%s: %lld frames of %d x %d", video.name, (long long)video.frames,
                        video.width, video.height);
-    const int64_t step =
-        clip_frame_step(video.average_fps, config->data.fps, config->data.frame_step);
-    const int64_t windows = clip_window_count(video.frames, maker->frame_count, step);
-    clip_numbers(maker->frames, video.frames, maker->frame_count, step,
-                 (int64_t)random_below(&streams->window, (uint64_t)windows));
+    LS_TRY(choose_frames(&step, maker, source->video, dataset, &streams->window));
     maker->view.orientation = dataset_video_orientation(dataset, source->video);
-    maker->view.shown_width = video.width;
-    maker->view.shown_height = video.height;
-    maker->view.box =
-        crop_draw(&streams->crop, config->data_aug.random_resize_scale,
-                  config->data_aug.random_resize_aspect_ratio, video.width, video.height);
-    maker->view.flip = crop_draw_flip(&streams->crop) && config->data_aug.horizontal_flip;
+    choose_box(maker, &video, &streams->crop);
     maker->written = 0;
     LS_TRY(clip_reader_read(maker->reader, dataset, source->video, maker->frames,
                             maker->frame_count, take_frame, maker));
@@ -132,12 +183,28 @@ static ls_status try_video(struct clip_maker *maker, struct loader_clip_source *
         st = LS_FAIL(LS_DATA, "%s: %d of %d frames were decoded", video.name, maker->written,
                      maker->frame_count);
     source->frame_step = step;
-    source->box = maker->view.box;
+    source->box = maker->first_box;
+    source->last_box = maker->last_box;
     source->flip = maker->view.flip;
     source->first_frame = maker->frames[0];
     source->last_frame = maker->frames[maker->frame_count - 1];
 done:
     return st;
+}
+
+/* Erase a part of the finished clip, or nothing: `data_aug.reprob`. */
+static void erase(struct clip_maker *maker, struct clip_place place)
+{
+    const struct config *config = maker->plan->config;
+    struct random_stream stream;
+    struct crop_box box;
+    if (maker->eraser == NULL)
+        return;
+    random_open(&stream, (uint64_t)config->meta.seed, RANDOM_ERASE, (uint64_t)place.step,
+                (uint32_t)place.micro_batch, (uint32_t)place.sample);
+    if (erase_draw(&box, &stream, config->data_aug.reprob, maker->view.width, maker->view.height))
+        erase_fill(maker->pixels, maker->eraser, &stream, box, maker->frame_count,
+                   maker->view.width, maker->view.height);
 }
 
 ls_status clip_maker_make(struct clip_maker *maker, uint8_t *pixels,
@@ -179,6 +246,8 @@ ls_status clip_maker_make(struct clip_maker *maker, uint8_t *pixels,
         maker->plan->failed(maker->context, source->dataset, source->video, status_message());
         status_clear();
     }
+    if (st == LS_OK)
+        erase(maker, place);
     atomic_store(&maker->dataset, -1);
     return st;
 }

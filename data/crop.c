@@ -44,6 +44,22 @@ bool crop_draw_flip(struct random_stream *stream)
     return random_unit(stream) < 0.5;
 }
 
+/* Numbers are not negative: the quotient is rounded down. */
+static int between(int first, int last, int frame, int frames)
+{
+    if (frames < 2)
+        return first;
+    return (int)(((int64_t)first * (frames - 1 - frame) + (int64_t)last * frame) / (frames - 1));
+}
+
+struct crop_box crop_between(struct crop_box first, struct crop_box last, int frame, int frames)
+{
+    return (struct crop_box){.left = between(first.left, last.left, frame, frames),
+                             .top = between(first.top, last.top, frame, frames),
+                             .width = between(first.width, last.width, frame, frames),
+                             .height = between(first.height, last.height, frame, frames)};
+}
+
 /* An edge `at` of [0, from] on [0, to]. */
 static int rescale_edge(int at, int from, int to)
 {

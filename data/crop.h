@@ -30,6 +30,11 @@ struct crop_box crop_draw(struct random_stream *stream, const double *scale, con
 /* Whether a clip is mirrored, p = 0.5; call after crop_draw.  Local. */
 bool crop_draw_flip(struct random_stream *stream);
 
+/* The box of frame `frame` of a clip of `frames`, on its way from `first` (frame 0) to `last` (the
+ * last frame): each of left, top, width and height at equal steps between, whole pixels below.
+ * Inside the frame where both are.  Local, pure.  Source: the public transform's motion_shift. */
+struct crop_box crop_between(struct crop_box first, struct crop_box last, int frame, int frames);
+
 /* The same part of a frame of another size (a stream may change its size midway): edges scaled and
  * rounded, at least one pixel, inside the frame.  Local. */
 struct crop_box crop_rescale(struct crop_box box, int from_width, int from_height, int to_width,

@@ -14,18 +14,12 @@ ls_status loader_check(const struct config *config)
 {
     ls_status st = LS_OK;
     const struct config_data *data = &config->data;
-    const char *missing = NULL;
-    if (data->sampling != CONFIG_SAMPLING_FRAMES)
-        missing = "data.sampling: timestamps";
+    const char *source = config->source != NULL ? config->source : "config";
     if (config->data_aug.auto_augment)
-        missing = "data_aug.auto_augment: true";
-    if (config->data_aug.motion_shift)
-        missing = "data_aug.motion_shift: true";
-    if (config->data_aug.reprob > 0.0)
-        missing = "data_aug.reprob: above 0";
-    if (missing != NULL)
-        return LS_FAIL(LS_USAGE, "%s: %s is not supported by the loader",
-                       config->source != NULL ? config->source : "config", missing);
+        return LS_FAIL(LS_USAGE, "%s: data_aug.auto_augment: true is not supported by the loader",
+                       source);
+    if (data->sampling == CONFIG_SAMPLING_TIMESTAMPS && !(data->fps > 0.0))
+        return LS_FAIL(LS_USAGE, "%s: data.sampling: timestamps needs data.fps", source);
     if (data->dataset_count < 1 || data->batch_size < 1 || config->mask_count < 1)
         return LS_FAIL(LS_USAGE, "a loader needs a dataset, a batch_size and a mask group");
     for (int d = 0; d < data->dataset_count; d++)

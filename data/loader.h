@@ -27,8 +27,9 @@ struct loader_clip_source { /* which draw gave a clip: for logs and tests */
     int dataset;
     int64_t video;
     int64_t first_frame, last_frame;
-    int64_t frame_step;
-    struct crop_box box; /* in shown pixels of the video's nominal size */
+    int64_t frame_step;       /* 0: frames are chosen by time */
+    struct crop_box box;      /* of its first frame, in shown pixels of the video's nominal size */
+    struct crop_box last_box; /* of its last: another one with `motion_shift` */
     bool flip;
     int replaced; /* failed draws before this one */
 };

@@ -1,6 +1,7 @@
 /* Videos in memory, and what the tests of the loader share. */
 #include "tests/fakes/dataset.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 
 #include "core/clock.h"
 #include "data/dataset.h"
+#include "data/frame_times.h"
 
 struct clip_reader {
     AVFrame *frame;
@@ -119,6 +121,55 @@ ls_status clip_reader_read(struct clip_reader *reader, const struct dataset *dat
     }
 done:
     return st;
+}
+
+/* Frame n is shown at n / 30 s, in the second half of the video at twice the distance. */
+static double fake_time(const struct dataset *dataset, int64_t frame)
+{
+    const int64_t half = dataset->frames / 2;
+    return (double)(frame < half ? frame : 2 * frame - half) / 30.0;
+}
+
+struct frame_times {
+    int opened;
+};
+
+ls_status frame_times_open(struct frame_times **out)
+{
+    *out = calloc(1, sizeof **out);
+    assert_non_null(*out);
+    return LS_OK;
+}
+
+void frame_times_close(struct frame_times **times)
+{
+    free(*times);
+    *times = NULL;
+}
+
+ls_status frame_times_span(double *out, struct frame_times *times, const struct dataset *dataset,
+                           int64_t video)
+{
+    (void)times;
+    (void)video;
+    *out = fake_time(dataset, dataset->frames - 1);
+    return LS_OK;
+}
+
+ls_status frame_times_nearest(int64_t *out, struct frame_times *times,
+                              const struct dataset *dataset, int64_t video, const double *seconds,
+                              int count)
+{
+    (void)times;
+    (void)video;
+    for (int i = 0; i < count; i++) {
+        out[i] = 0;
+        for (int64_t n = 1; n < dataset->frames; n++)
+            if (fabs(fake_time(dataset, n) - seconds[i]) <
+                fabs(fake_time(dataset, out[i]) - seconds[i]))
+                out[i] = n;
+    }
+    return LS_OK;
 }
 
 void fake_setting_init(struct fake_setting *setting, int count)

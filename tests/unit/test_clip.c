@@ -96,6 +96,22 @@ static void one_frame_gives_equal_frames(void **state)
         assert_int_equal(got[t], 0);
 }
 
+static void times_are_evenly_spaced_inside_the_video(void **state)
+{
+    (void)state;
+    double seconds[16];
+    for (int i = 0; i <= 4; i++) {
+        clip_times(seconds, 10.0, 16, 4.0, i * 0.25);
+        for (int k = 0; k < 16; k++)
+            assert_true(fabs(seconds[k] - (i * 0.25 * 6.25 + k / 4.0)) < 1e-12);
+        assert_true(seconds[15] <= 10.0 + 1e-12);
+    }
+    clip_times(seconds, 1.0, 16, 4.0, 0.9); /* too short: from its start, beyond its end */
+    assert_true(seconds[0] == 0.0 && seconds[15] == 3.75);
+    clip_times(seconds, 0.0, 1, 4.0, 0.9);
+    assert_true(seconds[0] == 0.0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +119,7 @@ int main(void)
         cmocka_unit_test(step_is_at_least_one),
         cmocka_unit_test(numbers_stay_inside_every_video),
         cmocka_unit_test(one_frame_gives_equal_frames),
+        cmocka_unit_test(times_are_evenly_spaced_inside_the_video),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

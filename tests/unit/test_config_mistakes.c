@@ -57,6 +57,8 @@ static const struct {
     {"folder: run\n", "", ": folder: missing: The run folder"},
     {"folder: run", "folder: ''", ":4: folder: is empty; allowed: a text"},
     {"  fps: 4", "  fps: 4\n  frame_step: 2", ":11: data.fps: stands beside data.frame_step"},
+    {"  fps: 4", "  sampling: timestamps\n  frame_step: 2",
+     ":11: data.sampling: `timestamps` needs data.fps"},
     {"  fps: 4\n", "", ":5: data.fps: missing: give this (frames a second) or"},
     {"  fps: 4", "  fps: 0", ":11: data.fps: '0' is out of range; allowed: a number above 0"},
     {"  fps: 4", "  fps: .inf", ":11: data.fps: '.inf' is not a number"},

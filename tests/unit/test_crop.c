@@ -142,6 +142,32 @@ static void rescaled_boxes_keep_their_part(void **state)
     }
 }
 
+static void a_moving_box_goes_from_one_to_the_other(void **state)
+{
+    (void)state;
+    for (uint64_t step = 0; step < 300; step++) {
+        const struct crop_box a = draw_at(step, public_scale, public_ratio, 97, 61);
+        const struct crop_box b = draw_at(step + 1000, public_scale, public_ratio, 97, 61);
+        for (int frames = 1; frames < 20; frames++) {
+            const struct crop_box first = crop_between(a, b, 0, frames);
+            const struct crop_box last = crop_between(a, b, frames - 1, frames);
+            assert_memory_equal(&first, &a, sizeof a);
+            if (frames > 1)
+                assert_memory_equal(&last, &b, sizeof b);
+            for (int t = 0; t < frames; t++) {
+                const struct crop_box box = crop_between(a, b, t, frames);
+                const double part = frames > 1 ? (double)t / (frames - 1) : 0;
+                assert_true(box.width >= 1 && box.left + box.width <= 97);
+                assert_true(box.height >= 1 && box.top + box.height <= 61);
+                double left = a.left + part * (b.left - a.left);
+                double width = a.width + part * (b.width - a.width);
+                assert_true(box.left <= left + 1e-9 && box.left > left - 1);
+                assert_true(box.width <= width + 1e-9 && box.width > width - 1);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +178,7 @@ int main(void)
         cmocka_unit_test(whole_frame_when_scale_and_aspect_are_one),
         cmocka_unit_test(flips_half_of_the_clips),
         cmocka_unit_test(rescaled_boxes_keep_their_part),
+        cmocka_unit_test(a_moving_box_goes_from_one_to_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* Packed datasets read back: made videos of many kinds, decoded independently, sequentially and at
  * random; and what a damaged dataset says. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include "core/files.h"
 #include "core/random.h"
 #include "data/describe.h"
+#include "data/frame_times.h"
 #include "data/framemd5.h"
 #include "tests/support/images.h"
 #include "tests/support/packed.h"
@@ -96,6 +98,52 @@ static void frames_are_those_of_the_files_however_they_are_read(void **state)
         assert_same(&random, &file, name);
         assert_int_equal(dataset_video(fixture->dataset, v).frames, file.count);
     }
+}
+
+struct shown_times {
+    int64_t time[FRAMES_MAX];
+    int count;
+};
+
+static ls_status take_time(void *context, const struct framemd5_line *line)
+{
+    struct shown_times *times = context;
+    times->time[times->count++] = line->time;
+    return LS_OK;
+}
+
+/* Every frame is nearest to its own time, and what lies between goes to the nearer. */
+static void times_find_the_frame_that_is_nearest(void **state)
+{
+    const struct fixture *fixture = *state;
+    struct frame_times *times = NULL;
+    assert_int_equal(frame_times_open(&times), LS_OK);
+    for (int64_t v = 0; v < dataset_video_count(fixture->dataset); v++) {
+        struct shown_times shown = {.count = 0};
+        double span = 0;
+        enum { POINTS = 240 };
+        double seconds[POINTS];
+        int64_t numbers[POINTS];
+        assert_int_equal(framemd5_sequential(fixture->dataset, v, take_time, &shown), LS_OK);
+        assert_int_equal(frame_times_span(&span, times, fixture->dataset, v), LS_OK);
+        const int last = shown.count - 1;
+        const double ticks = (double)(shown.time[last] - shown.time[0]);
+        for (int i = 0; i < POINTS; i++)
+            seconds[i] = span * (i - 10) / (POINTS - 20); /* before the first, beyond the last */
+        assert_int_equal(frame_times_nearest(numbers, times, fixture->dataset, v, seconds, POINTS),
+                         LS_OK);
+        for (int i = 0; i < POINTS; i++) {
+            double at = last > 0 ? seconds[i] / span * ticks : 0;
+            double best = HUGE_VAL;
+            for (int n = 0; n <= last; n++)
+                best = fmin(best, fabs((double)(shown.time[n] - shown.time[0]) - at));
+            double got = fabs((double)(shown.time[numbers[i]] - shown.time[0]) - at);
+            if (!(got <= best + 1e-6 * ticks))
+                fail_msg("%s: frame %lld for %g s", dataset_video(fixture->dataset, v).name,
+                         (long long)numbers[i], seconds[i]);
+        }
+    }
+    frame_times_close(&times);
 }
 
 struct clip {
@@ -238,6 +286,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_are_those_of_the_files_however_they_are_read),
+        cmocka_unit_test(times_find_the_frame_that_is_nearest),
         cmocka_unit_test(clips_hold_the_frames_asked_for),
         cmocka_unit_test(frames_that_do_not_exist_are_refused),
         cmocka_unit_test(says_of_each_video_what_planning_needs),

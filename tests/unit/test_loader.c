@@ -229,6 +229,97 @@ static void weights_of_videos_reach_the_draws(void **state)
     loader_close(&loader);
 }
 
+/* The fake's frames are 1/30 s apart in its first half, 2/30 s in its second. */
+static void timestamps_choose_frames_by_time(void **state)
+{
+    (void)state;
+    struct fake_setting setting;
+    int late = 0;
+    fake_setting_init(&setting, 2);
+    setting.config.data.sampling = CONFIG_SAMPLING_TIMESTAMPS;
+    setting.made[0].frames = 10; /* ends before a clip of 7/4 s does */
+    struct loader *loader = fake_loader_open(&setting, 0, 0, 4);
+    for (int i = 0; i < 40; i++) {
+        struct loader_batch *batch = NULL;
+        assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
+        for (int b = 0; b < 3; b++) {
+            const struct loader_clip_source *source = &batch->sources[b];
+            assert_int_equal(source->frame_step, 0);
+            if (source->dataset == 0) {
+                assert_int_equal(source->first_frame, 0);
+                assert_int_equal(source->last_frame, 9);
+                continue;
+            }
+            int64_t first = source->first_frame;
+            int64_t last = source->last_frame;
+            first = first < 50 ? first : 2 * first - 50; /* now in 1/30 s */
+            last = last < 50 ? last : 2 * last - 50;
+            assert_in_range(last - first, 51, 54); /* 52.5 */
+            late += source->first_frame >= 50;
+        }
+        loader_release(loader, batch);
+    }
+    loader_close(&loader);
+    assert_true(late > 5);
+}
+
+static void a_crop_box_moves_when_asked_to(void **state)
+{
+    (void)state;
+    struct fake_setting setting;
+    for (int shift = 0; shift < 2; shift++) {
+        int moved = 0;
+        fake_setting_init(&setting, 1);
+        setting.config.data_aug.motion_shift = shift != 0;
+        struct loader *loader = fake_loader_open(&setting, 0, 0, 4);
+        for (int i = 0; i < 10; i++) {
+            struct loader_batch *batch = NULL;
+            assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
+            for (int b = 0; b < 3; b++)
+                moved += memcmp(&batch->sources[b].box, &batch->sources[b].last_box,
+                                sizeof batch->sources[b].box) != 0;
+            loader_release(loader, batch);
+        }
+        loader_close(&loader);
+        assert_true(shift == 0 ? moved == 0 : moved > 20);
+    }
+}
+
+/* Clips are flat but for what is erased, which is the same box in all frames. */
+static void clips_are_erased_as_often_as_asked(void **state)
+{
+    (void)state;
+    enum { ROW = 24 * 3, FRAME = 16 * ROW };
+    struct fake_setting setting;
+    struct fake_seen seen[2][16];
+    int erased = 0;
+    for (int threads = 1; threads <= 2; threads++) {
+        fake_setting_init(&setting, 1);
+        setting.config.data_aug.reprob = 0.5;
+        setting.config.data.num_workers = threads;
+        struct loader *loader = fake_loader_open(&setting, 0, 0, 4);
+        fake_take(seen[threads - 1], 16, loader, &setting.config);
+        for (int i = 0; threads == 1 && i < 30; i++) {
+            struct loader_batch *batch = NULL;
+            assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
+            for (int b = 0; b < 3; b++) {
+                const uint8_t *clip = batch->pixels + (ptrdiff_t)b * 8 * FRAME;
+                const uint8_t level =
+                    fake_level(0, batch->sources[b].video, batch->sources[b].first_frame);
+                int differing = 0;
+                for (int k = 0; k < FRAME; k++)
+                    differing += clip[k] != level;
+                erased += differing > 0;
+                assert_true(differing < FRAME * 2 / 5);
+            }
+            loader_release(loader, batch);
+        }
+        loader_close(&loader);
+    }
+    assert_memory_equal(seen[0], seen[1], sizeof seen[0]);
+    assert_in_range(erased, 25, 65); /* of 90 */
+}
+
 static void closing_does_not_wait_for_batches(void **state)
 {
     (void)state;
@@ -247,24 +338,22 @@ static void closing_does_not_wait_for_batches(void **state)
 static void refuses_what_it_cannot_serve(void **state)
 {
     (void)state;
-    static const char *const says[] = {"data.sampling", "auto_augment", "motion_shift",
-                                       "reprob",        "mask[1]",      "token",
-                                       "micro-batches", "no videos"};
-    for (int i = 0; i < 8; i++) {
+    static const char *const says[] = {"data.fps", "auto_augment",  "mask[1]",
+                                       "token",    "micro-batches", "no videos"};
+    for (int i = 0; i < 6; i++) {
         struct fake_setting setting;
         struct loader *loader = NULL;
         fake_setting_init(&setting, 1);
         struct config *config = &setting.config;
         config->data.sampling = i == 0 ? CONFIG_SAMPLING_TIMESTAMPS : CONFIG_SAMPLING_FRAMES;
+        config->data.fps = i == 0 ? 0.0 : 4.0;
         config->data_aug.auto_augment = i == 1;
-        config->data_aug.motion_shift = i == 2;
-        config->data_aug.reprob = i == 3 ? 0.25 : 0.0;
-        if (i == 4)
+        if (i == 2)
             config->masks[1].spatial_scale[0] = config->masks[1].spatial_scale[1] = 1.0;
-        if (i == 5)
+        if (i == 3)
             setting.configs[0].frames_per_clip = 1;
-        config->micro_batches = i == 6 ? 3 : 4;
-        setting.made[0].count = i == 7 ? 0 : 20;
+        config->micro_batches = i == 4 ? 3 : 4;
+        setting.made[0].count = i == 5 ? 0 : 20;
         assert_int_equal(loader_open(&loader, config, setting.datasets, 0, 0, 4, NULL, 0),
                          LS_USAGE);
         assert_null(loader);
@@ -284,6 +373,9 @@ int main(void)
         cmocka_unit_test(skipped_steps_pass_on_the_draws_of_later_ones),
         cmocka_unit_test(micro_batches_hold_clips_of_one_length),
         cmocka_unit_test(weights_of_videos_reach_the_draws),
+        cmocka_unit_test(timestamps_choose_frames_by_time),
+        cmocka_unit_test(a_crop_box_moves_when_asked_to),
+        cmocka_unit_test(clips_are_erased_as_often_as_asked),
         cmocka_unit_test(closing_does_not_wait_for_batches),
         cmocka_unit_test(refuses_what_it_cannot_serve),
     };

@@ -94,7 +94,9 @@ struct config_optimization {
     double weight_decay, final_weight_decay;
     double ema[2];
     double beta1, beta2, eps;
-    double grad_clip; /* 0: off */
+    double grad_clip;      /* 0: off */
+    double loss_spike;     /* robust z-score of a spike; 0: off */
+    int loss_spike_window; /* steps that it is held against */
     int epochs;
     int ipe; /* steps an epoch; 0 until config_set_ipe when the config leaves it to the data */
     double ipe_scale;
@@ -138,6 +140,7 @@ struct config_run { /* `lockstep:` section, ours: how it is run, never what is c
     bool deterministic; /* sums on GPUs in a fixed order */
     int prefetch;       /* micro-batches decoded ahead */
     int max_bad_steps;
+    double collapse_std_share, collapse_rank_share; /* of the early value; 0: no warning */
     int ranks_freq; /* steps between lines of ranks.jsonl; 0: none */
     int audit_freq; /* steps between audits; 0: none, not even before saves */
 };

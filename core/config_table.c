@@ -210,6 +210,10 @@ const struct config_key config_keys[] = {
      .help = "AdamW's epsilon."},
     {"optimization.grad_clip", DOUBLE(0, 1e9), AT(optimization.grad_clip), .initial = "0.0", .flags = OURS | RESULT,
      .help = "Largest norm of the gradient; 0: not clipped."},
+    {"optimization.loss_spike", DOUBLE(0, 1e6), AT(optimization.loss_spike), .initial = "0.0", .flags = OURS | RESULT,
+     .help = "A step whose loss lies more than this many robust standard deviations above the median of `loss_spike_window` steps updates nothing, like one that is not finite; 0: off.  10 is a careful value."},
+    {"optimization.loss_spike_window", INT(8, 1024), AT(optimization.loss_spike_window), .initial = "100", .flags = OURS | RESULT,
+     .help = "Steps that `loss_spike` compares a loss with; until there are so many nothing is a spike."},
     {"optimization.optimizer_state", CHOICE(optimizer_states), AT(optimization.optimizer_state), .initial = "replicated", .flags = OURS,
      .help = "`sharded`: each worker keeps and updates its range of moments and weights."},
 
@@ -252,7 +256,11 @@ const struct config_key config_keys[] = {
     {"lockstep.audit_freq", INT(0, 1000000000), AT(run.audit_freq), .initial = "500", .flags = OURS,
      .help = "Steps between audits: weights, moments and EMA of all workers are compared, and before every save.  0: never."},
     {"lockstep.max_bad_steps", INT(1, 1000000), AT(run.max_bad_steps), .initial = "10", .flags = OURS,
-     .help = "Steps in a row with a loss that is not finite before the run stops."},
+     .help = "Steps in a row with a loss that is not finite, or a spike, before the run goes back to its newest checkpoint."},
+    {"lockstep.collapse_std_share", DOUBLE(0, 1), AT(run.collapse_std_share), .initial = "0.6", .flags = OURS,
+     .help = "Warn of a collapse when `target_std` falls below this share of its early value; 0: never."},
+    {"lockstep.collapse_rank_share", DOUBLE(0, 1), AT(run.collapse_rank_share), .initial = "0.45", .flags = OURS,
+     .help = "Warn of a collapse when `target_rank` falls below this share of its first value; 0: never."},
 
     {"slurm.account", TEXT, AT(slurm.account), .flags = OURS | NULLABLE,
      .help = "Account that is charged."},

@@ -218,6 +218,12 @@ ls_status jepa_gram(struct jepa *jepa, float *out) LS_MUST_CHECK;
 /* Participation ratio (tr C)^2 / tr(C^2) of the covariance, from summed gram and statistics. */
 double jepa_target_rank(const struct jepa *jepa, const double *summed, const float *gram);
 
+/* Mean target feature of each clip over its predicted tokens, in the micro-batch that ran last: out
+ * [clips, dim] of that micro-batch; `scratch` holds JEPA_MEAN_ROWS rows of dim.  Until the next
+ * micro-batch.  Local; waits for the device.  Errors: LS_USAGE, LS_DEVICE. */
+enum { JEPA_MEAN_ROWS = 64 };
+ls_status jepa_goal_means(struct jepa *jepa, float *out, float *scratch) LS_MUST_CHECK;
+
 /* State for checkpoints, golden files and tests: host copies in and out.  Arrays: weights, moment1,
  * moment2 [flat_count], ema [encoder_count]; a NULL array is passed over.  adam_steps [parameter
  * count].  Local. */

@@ -65,6 +65,45 @@ done:
     return st;
 }
 
+/* Adds `count` rows to sum[dim]. */
+static void add_rows(float *sum, const float *rows, int count, int64_t dim)
+{
+    for (int r = 0; r < count; r++)
+        for (int64_t c = 0; c < dim; c++)
+            sum[c] += rows[r * dim + c];
+}
+
+ls_status jepa_goal_means(struct jepa *jepa, float *out, float *scratch)
+{
+    ls_status st = LS_OK;
+    const struct op_table *ops = jepa->on.ops;
+    const struct op_sequences *rows = &jepa->layout.predictions.sequences;
+    const int64_t dim = jepa->options.shape.dim;
+    const int clips = jepa->layout.clips;
+    if (jepa->layout.groups == 0)
+        return LS_FAIL(LS_USAGE, "no micro-batch has run yet");
+    memset(out, 0, (size_t)(clips * dim) * sizeof *out);
+    for (int s = 0; s < rows->count; s++)
+        for (int first = 0; first < rows->length[s]; first += JEPA_MEAN_ROWS) {
+            int left = rows->length[s] - first;
+            int count = left < JEPA_MEAN_ROWS ? left : JEPA_MEAN_ROWS;
+            LS_TRY(ops->download(jepa->on.device, scratch,
+                                 jepa->goals + (rows->start[s] + first) * dim,
+                                 (size_t)(count * dim) * sizeof *scratch));
+            LS_TRY(ops->synchronize(jepa->on.device));
+            add_rows(out + s % clips * dim, scratch, count, dim);
+        }
+    for (int b = 0; b < clips; b++) {
+        int tokens = 0;
+        for (int s = b; s < rows->count; s += clips)
+            tokens += rows->length[s];
+        for (int64_t c = 0; c < dim && tokens > 0; c++)
+            out[b * dim + c] /= (float)tokens;
+    }
+done:
+    return st;
+}
+
 double jepa_target_rank(const struct jepa *jepa, const double *summed, const float *gram)
 {
     const int64_t dim = jepa->options.shape.dim;

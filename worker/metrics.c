@@ -193,6 +193,8 @@ static void format_line(struct line *line, const struct step_metrics *step)
     add_number(line, "rank_wait_s", step->rank_wait_s);
     if (step->skipped)
         add(line, ",\"skipped\":true");
+    if (step->spike_score > 0)
+        add_number(line, "spike_score", step->spike_score);
     add(line, ",\"draw_hash\":\"%s\"}\n", hash);
 }
 

@@ -27,7 +27,8 @@ struct step_metrics {
     double comm_wait_s; /* for other ranks, of the one that waited least: what communication cost */
     double rank_wait_s; /* what ranks waited beyond that, on average: for slower ranks */
     struct hash128 draw_hash; /* of the pixels and mask lists of the whole step */
-    bool skipped;             /* not finite: nothing was updated */
+    bool skipped;             /* not finite, or a spike: nothing was updated */
+    double spike_score;       /* of the loss, where that is why; else 0 */
 };
 
 struct metrics;
@@ -41,6 +42,16 @@ void metrics_close(struct metrics **metrics);
 /* Append a step's line.  A line that cannot be written is lost with a warning: training goes on.
  * Rank 0. */
 void metrics_append(struct metrics *metrics, const struct step_metrics *step);
+
+/* Give the lines of RUN/metrics.jsonl to `take`, in order, with what rules over them need: step,
+ * loss, lr, target_std, target_rank, prediction_cosine, step_s, data_wait_s, skipped (0 where a
+ * line does not tell).  Rank 0.  Errors: LS_IO. */
+ls_status metrics_replay(const char *run,
+                         void (*take)(void *context, const struct step_metrics *step),
+                         void *context) LS_MUST_CHECK;
+
+/* A loss as a line holds it: what a resumed run reads is what the one before had.  Local. */
+double metrics_rounded(double loss);
 
 /* Make what was appended durable; failures are warnings.  Rank 0. */
 void metrics_sync(struct metrics *metrics);

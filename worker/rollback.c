@@ -3,6 +3,7 @@
  * draws to that start; the checkpoints that it writes hold them too. */
 #include <cJSON.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,34 @@ void trainer_tell_clips(const struct trainer *trainer)
         log_warn("bad_clip more=%d", count - CLIPS_TOLD);
 }
 
+void trainer_tell_bad_step(const struct trainer *trainer, const struct step_metrics *metrics,
+                           int bad_rank)
+{
+    char text[256];
+    bool spike = metrics->spike_score > 0;
+    const char *by = spike ? "loss_spike" : "not_finite";
+    int used = snprintf(text, sizeof text, "step skipped=%s loss=%g grad_norm=%g first_rank=%d", by,
+                        metrics->loss, metrics->grad_norm, bad_rank);
+    if (spike)
+        used = snprintf(text, sizeof text,
+                        "step skipped=loss_spike loss=%g score=%.1f limit=%g window=%d",
+                        metrics->loss, metrics->spike_score,
+                        trainer->config->optimization.loss_spike, trainer->spikes.window);
+    (void)snprintf(text + used, sizeof text - (size_t)used, " in_a_row=%d", trainer->bad_steps);
+    log_warn("%s", text);
+    events_add(trainer->events,
+               &(struct event){.step = metrics->step,
+                               .kind = "bad_step",
+                               .warning = true,
+                               .by = by,
+                               .text = text,
+                               .values = {{"in_a_row", trainer->bad_steps},
+                                          {"loss", metrics->loss},
+                                          {"score", metrics->spike_score}},
+                               .settings = {"optimization.lr", "optimization.warmup",
+                                            "optimization.grad_clip"}});
+}
+
 ls_status trainer_rollback_write(const struct trainer *trainer)
 {
     ls_status st = LS_OK;
@@ -68,6 +97,12 @@ ls_status trainer_rollback_write(const struct trainer *trainer)
     }
     LS_TRY(core_format(&path, "%s/skipped.json", trainer->options->run));
     LS_TRY(files_replace(path, text, strlen(text)));
+    events_add(trainer->events,
+               &(struct event){.step = trainer->step + 1,
+                               .kind = "rollback",
+                               .warning = true,
+                               .text = "back to the newest checkpoint, past these steps' draws",
+                               .values = {{"bad_steps", trainer->bad_steps}}});
 done:
     cJSON_Delete(json);
     free(text);

@@ -6,27 +6,6 @@
 #include "core/log.h"
 #include "worker/trainer.h"
 
-enum { WATCHED_STEPS = 50 };
-
-/* Say so when the loader is too slow for the model: in words, once in a while. */
-struct data_watch {
-    int steps;
-    double wait_s, step_s;
-};
-
-static void watch_data(struct data_watch *watch, const struct step_metrics *step)
-{
-    watch->steps++;
-    watch->wait_s += step->data_wait_s;
-    watch->step_s += step->step_s;
-    if (watch->steps < WATCHED_STEPS)
-        return;
-    if (watch->wait_s > 0.1 * watch->step_s)
-        log_warn("data_too_slow wait_share=%.2f over_steps=%d advice=raise_data.num_workers",
-                 watch->wait_s / watch->step_s, watch->steps);
-    *watch = (struct data_watch){0};
-}
-
 /* A start may begin at or beyond the step where an earlier one was to stop. */
 static bool stop_reached(const struct trainer *trainer)
 {
@@ -67,7 +46,6 @@ static bool audit_due(const struct trainer *trainer)
 ls_status trainer_run(struct trainer *trainer)
 {
     ls_status st = LS_OK;
-    struct data_watch watch = {0};
     /* The end of the stage: the launcher starts the next one, which may have other workers. */
     int64_t total_steps = trainer->config->first_step + trainer->config->optimization.total_steps;
     bool stop = stop_reached(trainer);
@@ -77,7 +55,7 @@ ls_status trainer_run(struct trainer *trainer)
         if (trainer->rank == 0) {
             metrics_append(trainer->metrics, &outcome.metrics);
             display_step(&trainer->display, &outcome.metrics);
-            watch_data(&watch, &outcome.metrics);
+            watch_step(trainer->watch, &outcome.metrics);
             if (trainer->ranks != NULL)
                 ranks_take(trainer->ranks, trainer->step, outcome.times);
         }

@@ -182,6 +182,18 @@ done:
     return st;
 }
 
+/* A save that came to nothing, by the record or, passed over, by itself. */
+static void add_event(const struct trainer *trainer, const char *kind, const char *text)
+{
+    events_add(trainer->events,
+               &(struct event){.step = trainer->step,
+                               .kind = kind,
+                               .warning = true,
+                               .text = text,
+                               .values = {{"failed_in_row", trainer->saving.failed_in_row}},
+                               .settings = {"meta.save_freq_steps", "lockstep.max_failed_saves"}});
+}
+
 /* What a failed save leaves: a warning, and a date for the next try.  The record says why. */
 static ls_status count_failure(struct trainer *trainer)
 {
@@ -190,6 +202,7 @@ static ls_status count_failure(struct trainer *trainer)
     int64_t wait = trainer->config->meta.save_freq_steps / RETRY_SHARE;
     saving->retry_step = trainer->step + (wait > RETRY_STEPS_MIN ? wait : RETRY_STEPS_MIN);
     saving->failed_in_row++;
+    add_event(trainer, "not_saved", status_message());
     if (saving->failed_in_row >= limit)
         return LS_CHECKPOINT;
     if (trainer->rank == 0)
@@ -235,6 +248,14 @@ static void end_save(struct trainer *trainer)
         log_info("checkpoint saved seconds=%.3f finished_steps=%" PRId64
                  " stood_still_ms=%.1f mb=%.1f",
                  saving->durable_s, saving->saved_step, saving->stall_s * 1e3, (double)bytes / 1e6);
+        events_add(trainer->events,
+                   &(struct event){.step = trainer->step,
+                                   .kind = "saved",
+                                   .text = "a checkpoint is durable",
+                                   .values = {{"finished_steps", (double)saving->saved_step},
+                                              {"seconds", saving->durable_s},
+                                              {"stood_still_s", saving->stall_s},
+                                              {"bytes", (double)bytes}}});
     }
     saver_finish(saving->saver, false);
 }
@@ -323,6 +344,7 @@ ls_status trainer_save_begin(struct trainer *trainer)
         trainer->own = trainer->rank == 0;
         st = count_failure(trainer);
     } else if (trainer->rank == 0) {
+        add_event(trainer, "save_passed_over", "two older ones are still being written");
         log_warn("checkpoint skipped step=%" PRId64
                  " reason=two_older_ones_are_still_being_written "
                  "oldest_step=%" PRId64 " for_s=%.1f advice=save_less_often",
@@ -345,6 +367,7 @@ static ls_status save_last(struct trainer *trainer)
         st = drain(trainer);
         if (st != LS_CHECKPOINT || tries == most || saver_pending(saver) > 0)
             break;
+        add_event(trainer, "not_saved", status_message());
         if (trainer->rank == 0)
             log_warn("checkpoint not_saved try=%d of=%d: %s", tries, most, status_message());
         status_clear();
@@ -362,6 +385,7 @@ ls_status trainer_save_now(struct trainer *trainer)
     trainer_phase(trainer, "save", trainer->step, trainer->config->run.save_timeout_s);
     st = drain(trainer);
     if (st == LS_CHECKPOINT && saver_pending(trainer->saving.saver) == 0) {
+        add_event(trainer, "not_saved", status_message());
         if (trainer->rank == 0)
             log_warn("checkpoint not_saved: %s", status_message());
         status_clear();

@@ -310,6 +310,37 @@ done:
     return st;
 }
 
+/* Rank 0. */
+static ls_status open_watch(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    if (trainer->rank != 0)
+        return LS_OK;
+    LS_TRY(events_open(&trainer->events, trainer->options->run, trainer->options->run_epoch));
+    LS_TRY(watch_open(&trainer->watch, &trainer->spikes,
+                      &(struct watch_options){.config = trainer->config,
+                                              .run = trainer->options->run,
+                                              .events = trainer->events,
+                                              .jepa = trainer->jepa,
+                                              .step = trainer->step}));
+    events_add(trainer->events, &(struct event){.step = trainer->step,
+                                                .kind = "start",
+                                                .text = trainer->step > 0 ? "went on" : "began",
+                                                .values = {{"workers", trainer->size}}});
+done:
+    return st;
+}
+
+ls_status trainer_watch_open(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    spikes_open(&trainer->spikes, trainer->config->optimization.loss_spike_window);
+    LS_TRY(trainer_agree(trainer, open_watch(trainer)));
+    LS_TRY(comm_broadcast(trainer->group, &trainer->spikes, sizeof trainer->spikes, 0));
+done:
+    return st;
+}
+
 ls_status trainer_open(struct trainer *trainer, const struct worker_options *options)
 {
     ls_status st = LS_OK;
@@ -330,6 +361,7 @@ ls_status trainer_open(struct trainer *trainer, const struct worker_options *opt
     LS_TRY(trainer_resume(trainer));
     trainer_phase(trainer, "start", trainer->step, trainer->config->run.start_timeout_s);
     LS_TRY(trainer_agree(trainer, open_at_step(trainer)));
+    LS_TRY(trainer_watch_open(trainer));
 done:
     return st;
 }
@@ -339,6 +371,8 @@ void trainer_close(struct trainer *trainer)
     report_plans(trainer);
     trainer_saving_close(trainer);
     metrics_close(&trainer->metrics);
+    watch_close(&trainer->watch);
+    events_close(&trainer->events);
     feed_close(&trainer->feed);
     loader_close(&trainer->loader);
     ranks_close(&trainer->ranks);

@@ -113,9 +113,13 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
         const struct loader_batch *taken = feed_taken(trainer->feed);
         memcpy(&trainer->clips[(size_t)i * (size_t)taken->clips], taken->sources,
                (size_t)taken->clips * sizeof *taken->sources);
+        if (work->want_gram)
+            watch_clips(trainer->watch, taken);
         LS_TRY(jepa_staged_micro_batch(trainer->jepa, 1.0 / trainer->config->micro_batches,
                                        last && trainer->buckets != NULL ? gradient_ready : NULL,
                                        trainer));
+        if (work->want_gram)
+            LS_TRY(watch_features(trainer->watch));
         work->vote.draws = hash_add(work->vote.draws, draws);
         LS_TRY(feed_ahead(trainer->feed));
     }
@@ -125,6 +129,8 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
     work->vote.mask_tokens = jepa_mask_tokens_used(trainer->jepa);
     if (fault_point("not_finite") != 0)
         work->result.loss = NAN;
+    if (fault_point("loss_spike") != 0)
+        work->result.loss *= 10;
     work->vote.not_finite = !isfinite(work->result.loss);
     work->data_wait_s = loader_counters(trainer->loader).wait_s;
 done:
@@ -237,8 +243,7 @@ static ls_status count_bad_step(struct trainer *trainer, const struct step_metri
 {
     trainer->bad_steps++;
     if (trainer->rank == 0)
-        log_warn("step skipped=not_finite loss=%g grad_norm=%g first_rank=%d in_a_row=%d",
-                 metrics->loss, metrics->grad_norm, bad_rank, trainer->bad_steps);
+        trainer_tell_bad_step(trainer, metrics, bad_rank);
     if (trainer->bad_steps < trainer->config->run.max_bad_steps)
         return LS_OK;
     if (trainer->rank == 0) {
@@ -249,9 +254,11 @@ static ls_status count_bad_step(struct trainer *trainer, const struct step_metri
     trainer->agreed = true;
     trainer->own = trainer->rank == 0;
     return LS_FAIL(LS_DATA,
-                   "step %" PRId64 ": loss or gradient was not finite in %d steps in a row "
+                   "step %" PRId64 ": loss or gradient was %s in %d steps in a row "
                    "(lockstep.max_bad_steps): lower optimization.lr, or lengthen warmup",
-                   trainer->step + 1, trainer->bad_steps);
+                   trainer->step + 1,
+                   metrics->spike_score > 0 ? "not finite or a spike" : "not finite",
+                   trainer->bad_steps);
 }
 
 static ls_status update(struct trainer *trainer, const struct schedule_values *values,
@@ -318,6 +325,13 @@ static void fill_metrics(const struct trainer *trainer, const struct step_work *
     if (work->want_gram)
         out->target_rank = jepa_target_rank(trainer->jepa, trainer->sums, trainer->gram);
     out->skipped = work->vote.not_finite != 0 || !isfinite(out->loss) || !isfinite(out->grad_norm);
+    double limit = config->optimization.loss_spike;
+    double score =
+        limit > 0 && !out->skipped ? spikes_score(&trainer->spikes, metrics_rounded(out->loss)) : 0;
+    if (score > limit) {
+        out->skipped = true;
+        out->spike_score = score;
+    }
 }
 
 ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
@@ -352,6 +366,7 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
         LS_TRY(count_bad_step(trainer, metrics, work.bad_rank));
     } else {
         trainer->bad_steps = 0;
+        spikes_add(&trainer->spikes, metrics_rounded(metrics->loss));
         jepa_mask_tokens_set(trainer->jepa, work.vote.mask_tokens);
         struct schedule_values values = schedule_at(trainer->config, number);
         flight_phase("update", number);

@@ -18,13 +18,16 @@
 #include "worker/audit.h"
 #include "worker/device.h"
 #include "worker/display.h"
+#include "worker/events.h"
 #include "worker/feed.h"
 #include "worker/metrics.h"
 #include "worker/options.h"
 #include "worker/ranks.h"
 #include "worker/saver.h"
+#include "worker/spikes.h"
 #include "worker/spread.h"
 #include "worker/step_times.h"
+#include "worker/watch.h"
 
 /* Where gradients are summed over ranks: nowhere (one rank), in host memory, between GPUs. */
 enum trainer_sums { TRAINER_SUMS_NONE, TRAINER_SUMS_HOST, TRAINER_SUMS_DEVICE };
@@ -81,6 +84,9 @@ struct trainer {
     int64_t audited_step; /* all ranks were equal after it; -1: not known */
     struct saving saving;
     struct metrics *metrics; /* rank 0 */
+    struct events *events;   /* rank 0 */
+    struct watch *watch;     /* rank 0 */
+    struct spikes spikes;    /* the same on all ranks */
     struct ranks *ranks;     /* rank 0; NULL where it is alone or not wanted */
     char *hosts;             /* [size][RANKS_HOST_BYTES] */
     struct display display;  /* rank 0 */
@@ -147,8 +153,16 @@ ls_status trainer_choose_origin(struct trainer *trainer) LS_MUST_CHECK;
 /* Initial weights, or the state that was chosen.  Sets `step` and `skipped`.  Collective. */
 ls_status trainer_resume(struct trainer *trainer) LS_MUST_CHECK;
 
+/* Say that the running step updates nothing, and why.  Local; rank 0. */
+void trainer_tell_bad_step(const struct trainer *trainer, const struct step_metrics *metrics,
+                           int bad_rank);
+
 /* Log the clips that this rank had in the running step.  Local. */
 void trainer_tell_clips(const struct trainer *trainer);
+
+/* What the metrics of finished steps say: events, early warnings, the losses that spikes are held
+ * against.  Collective.  Errors: any. */
+ls_status trainer_watch_open(struct trainer *trainer) LS_MUST_CHECK;
 
 /* Bad steps and what to do about them (rollback.c).  Rank 0 writes which draws the next start
  * passes over: those of the last `bad_steps` steps, the running one included.  Errors: LS_IO,

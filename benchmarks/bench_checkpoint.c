@@ -110,7 +110,7 @@ static ls_status open_bench(struct bench *bench)
                                               .facts_json = "{}",
                                               .run_epoch = 1,
                                               .size = 1,
-                                              .keep_last = 1},
+                                              .retention = {.keep_last = 1}},
                       bench->parameters));
 done:
     return st;

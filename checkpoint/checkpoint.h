@@ -50,6 +50,7 @@ struct checkpoint_state {
     const int64_t *skipped;  /* draws passed over */
     int skipped_count;
     int64_t slice; /* 0: each shard holds one range of every array; else they are divided */
+    const char *metrics_json; /* object of numbers: how good it is; NULL: not known */
 };
 
 /* Where one array's range lies in a shard file: bytes from the file's start. */
@@ -98,13 +99,22 @@ ls_status checkpoint_commit(const char *folder, const struct checkpoint_state *s
  * Nothing there is fine.  Rank 0, when no rank writes to it any more.  Errors: LS_CHECKPOINT. */
 ls_status checkpoint_discard(const char *folder, int64_t step, int64_t run_epoch) LS_MUST_CHECK;
 
-/* Remove all but the newest `keep_last` checkpoints, the milestones (every `milestone_steps`, 0:
- * none) and those that are marked (checkpoint_keep), those that no reader takes because a newer
- * start took over before them, and partial folders of earlier saves.  Never removes the newest good
- * one: nothing goes before one was read back and found good that is newer or takes its place.  Rank
- * 0, after checkpoint_commit; `run_epoch` is the caller's, and an epoch that was taken over removes
- * nothing.  Errors: LS_CHECKPOINT (training goes on), LS_FAILED when it was taken over. */
-ls_status checkpoint_retain(const char *folder, int keep_last, int64_t milestone_steps,
+/* What checkpoint_retain leaves. */
+struct checkpoint_retention {
+    int keep_last;           /* newest, at least 1 */
+    int64_t milestone_steps; /* every so many steps; 0: none */
+    int keep_best;           /* by `metric` of their manifests, of equals the newer ones; 0: none */
+    const char *metric;
+    bool largest; /* the best has the largest value, else the smallest */
+};
+
+/* Remove all checkpoints but what `retention` leaves and those that are marked (checkpoint_keep),
+ * those that no reader takes because a newer start took over before them, and partial folders of
+ * earlier saves.  Never removes the newest good one: nothing goes before one was read back and
+ * found good that is newer or takes its place.  Rank 0, after checkpoint_commit; `run_epoch` is the
+ * caller's, and an epoch that was taken over removes nothing.  Errors: LS_CHECKPOINT (training goes
+ * on), LS_FAILED when it was taken over. */
+ls_status checkpoint_retain(const char *folder, const struct checkpoint_retention *retention,
                             int64_t run_epoch) LS_MUST_CHECK;
 
 /* Mark the checkpoint in folder `path` so that checkpoint_retain leaves it: a file `keep` in it,
@@ -138,9 +148,10 @@ struct checkpoint_info {
     const char *facts_json;
     const int64_t *skipped;
     int skipped_count;
-    int64_t slice;    /* as in checkpoint_state */
-    uint64_t bytes;   /* of all shards */
-    const char *path; /* of the folder, links resolved */
+    const char *metrics_json; /* an object of numbers, maybe empty */
+    int64_t slice;            /* as in checkpoint_state */
+    uint64_t bytes;           /* of all shards */
+    const char *path;         /* of the folder, links resolved */
 };
 
 /* Open one checkpoint folder (or `latest`): reads and checks the manifest and the shards' sizes.

@@ -13,6 +13,7 @@ struct checkpoint {
     char *path;
     char *config_yaml;
     char *facts_json;
+    char *metrics_json;
     char *texts; /* names of arrays and parameters, each closed by 0 */
     struct checkpoint_parameter *parameters;
     int64_t *skipped;

@@ -213,6 +213,16 @@ static ls_status read_rest(struct reader *reader, struct checkpoint *c, const cJ
     c->facts_json = cJSON_PrintUnformatted(facts);
     if (c->facts_json == NULL && reader->st == LS_OK)
         st = LS_FAIL(LS_NOMEM, "%s: out of memory", reader->path);
+    const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(root, "metrics");
+    if (metrics != NULL && !cJSON_IsObject(metrics))
+        fail(reader, "metrics");
+    if (metrics != NULL)
+        c->metrics_json = cJSON_PrintUnformatted(metrics);
+    else
+        LS_TRY(core_format(&c->metrics_json, "{}")); /* of an older program */
+    if (c->metrics_json == NULL && reader->st == LS_OK)
+        st = LS_FAIL(LS_NOMEM, "%s: out of memory", reader->path);
+    c->info.metrics_json = c->metrics_json;
     c->info.skipped = c->skipped;
     c->info.config_yaml = c->config_yaml;
     c->info.facts_json = c->facts_json;
@@ -333,6 +343,7 @@ void checkpoint_close(struct checkpoint **checkpoint)
     free(c->path);
     free(c->config_yaml);
     free(c->facts_json);
+    free(c->metrics_json);
     free(c->texts);
     free(c->parameters);
     free(c->skipped);

@@ -94,16 +94,16 @@ static bool add_rest(cJSON *root, const struct checkpoint_state *state)
     return good && cJSON_AddStringToObject(root, "config", config) != NULL;
 }
 
-static ls_status add_facts(cJSON *root, const char *facts_json)
+static ls_status add_object(cJSON *root, const char *key, const char *text)
 {
-    cJSON *facts = cJSON_Parse(facts_json != NULL ? facts_json : "{}");
-    if (!cJSON_IsObject(facts)) {
-        cJSON_Delete(facts);
-        return LS_FAIL(LS_USAGE, "the facts of a checkpoint are no JSON object: %.80s", facts_json);
+    cJSON *object = cJSON_Parse(text != NULL ? text : "{}");
+    if (!cJSON_IsObject(object)) {
+        cJSON_Delete(object);
+        return LS_FAIL(LS_USAGE, "the %s of a checkpoint are no JSON object: %.80s", key, text);
     }
-    if (cJSON_AddItemToObject(root, "facts", facts) != 0)
+    if (cJSON_AddItemToObject(root, key, object) != 0)
         return LS_OK;
-    cJSON_Delete(facts);
+    cJSON_Delete(object);
     return LS_FAIL(LS_NOMEM, "out of memory for a manifest");
 }
 
@@ -127,8 +127,10 @@ ls_status manifest_write(const char *folder, const struct checkpoint_state *stat
     for (int s = 0; good && s < of; s++)
         good = add_shard(list, &shards[s], state->array_count);
     good = good && add_parameters(root, state) && add_rest(root, state);
-    if (good)
-        LS_TRY(add_facts(root, state->facts_json));
+    if (good) {
+        LS_TRY(add_object(root, "facts", state->facts_json));
+        LS_TRY(add_object(root, "metrics", state->metrics_json));
+    }
     body = good ? cJSON_Print(root) : NULL;
     if (body == NULL) {
         st = LS_FAIL(LS_NOMEM, "out of memory for a manifest");

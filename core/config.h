@@ -18,6 +18,13 @@ extern "C" {
 enum config_dtype { CONFIG_FLOAT32, CONFIG_BFLOAT16 };
 enum config_sampling { CONFIG_SAMPLING_FRAMES, CONFIG_SAMPLING_TIMESTAMPS };
 enum config_save_interval { CONFIG_SAVE_STEPS, CONFIG_SAVE_MINUTES, CONFIG_SAVE_AUTO };
+enum config_best_metric {
+    CONFIG_BEST_LOSS,
+    CONFIG_BEST_TARGET_STD,
+    CONFIG_BEST_TARGET_RANK,
+    CONFIG_BEST_COSINE
+};
+enum config_best { CONFIG_BEST_SMALLEST, CONFIG_BEST_LARGEST };
 enum config_optimizer_state { CONFIG_REPLICATED, CONFIG_SHARDED };
 enum config_gpu_comm { CONFIG_GPU_COMM_AUTO, CONFIG_GPU_COMM_NCCL, CONFIG_GPU_COMM_MPI };
 enum config_device {
@@ -118,6 +125,9 @@ struct config_meta {
     int save_freq_steps;                     /* steps between saves, ours */
     double save_freq_minutes;                /* minutes between saves; at most, for `auto` */
     int keep_last;                           /* newest checkpoints kept */
+    int keep_best;                           /* and the best ones by a metric */
+    enum config_best_metric best_metric;
+    enum config_best best_is;
     int64_t seed;
     bool load_checkpoint;
     char *read_checkpoint; /* NULL when absent */

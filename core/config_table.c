@@ -28,6 +28,9 @@ static_assert(sizeof(enum config_dtype) == sizeof(int), "choices are stored as i
 static const char *const dtypes[] = {"float32", "bfloat16", NULL};
 static const char *const samplings[] = {"frames", "timestamps", NULL};
 static const char *const save_intervals[] = {"steps", "minutes", "auto", NULL};
+static const char *const best_metrics[] = {"loss", "target_std", "target_rank",
+                                           "prediction_cosine", NULL};
+static const char *const bests[] = {"min", "max", NULL};
 static const char *const optimizer_states[] = {"replicated", "sharded", NULL};
 static const char *const only_false[] = {"false", NULL};
 static const char *const no_skip[] = {"0", "-1", NULL};
@@ -131,6 +134,12 @@ const struct config_key config_keys[] = {
      .help = "Minutes between checkpoints, for `save_interval: minutes`; the most that `auto` may choose."},
     {"meta.keep_last", INT(1, 1e6), AT(meta.keep_last), .initial = "3", .flags = OURS,
      .help = "How many of the newest checkpoints are kept."},
+    {"meta.keep_best", INT(0, 1e6), AT(meta.keep_best), .initial = "0", .flags = OURS,
+     .help = "How many checkpoints are kept beside them because `best_metric` was best, in the mean of the 50 steps before."},
+    {"meta.best_metric", CHOICE(best_metrics), AT(meta.best_metric), .initial = "loss", .flags = OURS,
+     .help = "What `keep_best` goes by."},
+    {"meta.best_is", CHOICE(bests), AT(meta.best_is), .initial = "min", .flags = OURS,
+     .help = "Whether the smallest or the largest value is the best."},
     {"meta.seed", INT64(0, 9e15), AT(meta.seed), .initial = "0", .flags = RESULT,
      .help = "Seed of everything that is drawn."},
     {"meta.skip_batches", IGNORED, .choices = no_skip,

@@ -35,6 +35,19 @@ static int64_t milestone_steps(const struct config *config)
                : 0;
 }
 
+static struct checkpoint_retention retention(const struct config *config)
+{
+    static const char *const metrics[] = {[CONFIG_BEST_LOSS] = "loss",
+                                          [CONFIG_BEST_TARGET_STD] = "target_std",
+                                          [CONFIG_BEST_TARGET_RANK] = "target_rank",
+                                          [CONFIG_BEST_COSINE] = "prediction_cosine"};
+    return (struct checkpoint_retention){.keep_last = config->meta.keep_last,
+                                         .milestone_steps = milestone_steps(config),
+                                         .keep_best = config->meta.keep_best,
+                                         .metric = metrics[config->meta.best_metric],
+                                         .largest = config->meta.best_is == CONFIG_BEST_LARGEST};
+}
+
 ls_status trainer_saving_open(struct trainer *trainer)
 {
     ls_status st = LS_OK;
@@ -63,8 +76,7 @@ ls_status trainer_saving_start(struct trainer *trainer)
                                 .run_epoch = trainer->options->run_epoch,
                                 .rank = trainer->rank,
                                 .size = trainer->size,
-                                .keep_last = trainer->config->meta.keep_last,
-                                .milestone_steps = milestone_steps(trainer->config),
+                                .retention = retention(trainer->config),
                                 .slice = trainer->divided ? trainer->division.slice : 0,
                                 .metrics = trainer->metrics},
         jepa_parameters(trainer->jepa));
@@ -164,6 +176,7 @@ static ls_status stage(struct trainer *trainer, struct checkpoint_state *state)
 {
     ls_status st = LS_OK;
     int64_t *adam_steps = NULL;
+    char *metrics_json = NULL;
     double start_s = clock_now_s();
     LS_TRY(core_alloc(&adam_steps, state->parameter_count));
     LS_TRY(jepa_state_download(trainer->jepa, &(struct jepa_state){.adam_steps = adam_steps}));
@@ -174,11 +187,14 @@ static ls_status stage(struct trainer *trainer, struct checkpoint_state *state)
     state->step = trainer->step;
     state->skipped = trainer->skipped;
     state->skipped_count = trainer->skipped_count;
+    LS_TRY(watch_means(&metrics_json, trainer->watch));
+    state->metrics_json = metrics_json;
     LS_TRY(saver_write(trainer->saving.saver));
     trainer->saving.last_s = clock_now_s();
     trainer->saving.stall_s = trainer->saving.last_s - start_s;
 done:
     free(adam_steps);
+    free(metrics_json);
     return st;
 }
 

@@ -22,6 +22,7 @@ struct generation {
     float *arrays[SAVER_ARRAYS];
     struct checkpoint_state state;
     int64_t *skipped;
+    char *metrics_json;
     struct checkpoint_shard_facts facts;
     double since_s;
     enum job job;
@@ -114,8 +115,7 @@ static ls_status commit(struct saver *saver, const struct generation *generation
 static void retain(const struct saver *saver)
 {
     const struct saver_options *options = &saver->options;
-    if (checkpoint_retain(options->folder, options->keep_last, options->milestone_steps,
-                          options->run_epoch) != LS_OK)
+    if (checkpoint_retain(options->folder, &options->retention, options->run_epoch) != LS_OK)
         log_warn("checkpoint retain_failed: %s", status_text());
     status_clear();
 }
@@ -273,6 +273,7 @@ void saver_close(struct saver **saver, double wait_s)
             free(s->generations[g].arrays[a]);
         free(s->generations[g].state.parameters);
         free(s->generations[g].skipped);
+        free(s->generations[g].metrics_json);
     }
     free(s->all_facts);
     (void)pthread_cond_destroy(&s->done);
@@ -300,20 +301,34 @@ struct checkpoint_state *saver_stage(struct saver *saver)
     return &generation->state;
 }
 
-ls_status saver_write(struct saver *saver)
+/* What the trainer's state points to, as the generation's own. */
+static ls_status copy_lists(struct generation *generation)
 {
-    struct generation *generation = free_generation(saver);
+    ls_status st = LS_OK;
     struct checkpoint_state *state = &generation->state;
     free(generation->skipped);
+    free(generation->metrics_json);
     generation->skipped = NULL;
+    generation->metrics_json = NULL;
     if (state->skipped_count > 0) {
-        ls_status st = core_alloc(&generation->skipped, state->skipped_count);
-        if (st != LS_OK)
-            return st;
+        LS_TRY(core_alloc(&generation->skipped, state->skipped_count));
         memcpy(generation->skipped, state->skipped,
                (size_t)state->skipped_count * sizeof *state->skipped);
     }
+    if (state->metrics_json != NULL)
+        LS_TRY(core_format(&generation->metrics_json, "%s", state->metrics_json));
+done:
     state->skipped = generation->skipped;
+    state->metrics_json = generation->metrics_json;
+    return st;
+}
+
+ls_status saver_write(struct saver *saver)
+{
+    struct generation *generation = free_generation(saver);
+    ls_status st = copy_lists(generation);
+    if (st != LS_OK)
+        return st;
     (void)pthread_mutex_lock(&saver->mutex);
     generation->progress = SAVER_BUSY;
     generation->status = LS_OK;

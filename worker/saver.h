@@ -37,8 +37,7 @@ struct saver_options {
     const char *config_yaml, *facts_json;
     int64_t run_epoch;
     int rank, size;
-    int keep_last;
-    int64_t milestone_steps; /* 0: none */
+    struct checkpoint_retention retention;
     int64_t slice;           /* of a rank's in a divided state (core/division.h); 0: one range */
     struct metrics *metrics; /* rank 0: made durable before a commit; else NULL */
 };
@@ -57,7 +56,8 @@ void saver_close(struct saver **saver, double wait_s);
  * while both are in use.  Local. */
 struct checkpoint_state *saver_stage(struct saver *saver);
 
-/* Hand what saver_stage gave to the writer.  `skipped` is copied.  Local.  Errors: LS_NOMEM. */
+/* Hand what saver_stage gave to the writer.  `skipped` and `metrics_json` are copied.  Local.
+ * Errors: LS_NOMEM. */
 ls_status saver_write(struct saver *saver) LS_MUST_CHECK;
 
 /* Saves under way, 0 to SAVER_GENERATIONS.  Local. */

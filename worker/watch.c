@@ -12,7 +12,9 @@
 #include "worker/health.h"
 #include "worker/pooled.h"
 
-enum { TEXT_BYTES = 512 };
+enum { TEXT_BYTES = 512, MEANS = 50 };
+
+enum mean { MEAN_LOSS, MEAN_STD, MEAN_COSINE, MEAN_COUNT };
 
 static const double SAME_RATE = 1e-6;
 
@@ -28,7 +30,43 @@ struct watch {
     int64_t last_step;
     double last_lr;
     bool pooled_anew; /* since the last verdict */
+    double last[MEANS][MEAN_COUNT];
+    int last_count, last_next;
+    double last_rank; /* 0: none yet */
 };
+
+/* What the means are made of. */
+static void remember(struct watch *watch, const struct step_metrics *step)
+{
+    if (step->has_rank)
+        watch->last_rank = step->target_rank;
+    if (step->skipped)
+        return;
+    double *last = watch->last[watch->last_next];
+    last[MEAN_LOSS] = step->loss;
+    last[MEAN_STD] = step->target_std;
+    last[MEAN_COSINE] = step->prediction_cosine;
+    watch->last_next = (watch->last_next + 1) % MEANS;
+    if (watch->last_count < MEANS)
+        watch->last_count++;
+}
+
+ls_status watch_means(char **out, const struct watch *watch)
+{
+    double means[MEAN_COUNT] = {0};
+    char rank[64] = "";
+    *out = NULL;
+    if (watch == NULL || watch->last_count == 0)
+        return LS_OK;
+    for (int i = 0; i < watch->last_count; i++)
+        for (int m = 0; m < MEAN_COUNT; m++)
+            means[m] += watch->last[i][m] / watch->last_count;
+    if (watch->last_rank > 0)
+        (void)snprintf(rank, sizeof rank, ",\"target_rank\":%.10g", watch->last_rank);
+    return core_format(
+        out, "{\"steps\":%d,\"loss\":%.10g,\"target_std\":%.10g,\"prediction_cosine\":%.10g%s}",
+        watch->last_count, means[MEAN_LOSS], means[MEAN_STD], means[MEAN_COSINE], rank);
+}
 
 /* What a finished step leaves; what it gave reason to say was said when it was done. */
 static void take_line(void *context, const struct step_metrics *step)
@@ -38,6 +76,8 @@ static void take_line(void *context, const struct step_metrics *step)
     if (step->step > watch->options.step)
         return;
     (void)health_take(watch->health, step, words);
+    if (step->step > watch->options.config->first_step)
+        remember(watch, step);
     watch->last_step = step->step;
     watch->last_lr = step->lr;
     if (!step->skipped && step->step > watch->options.config->first_step)
@@ -266,6 +306,7 @@ void watch_step(struct watch *watch, const struct step_metrics *step)
 {
     struct health_word words[HEALTH_KINDS];
     int count = health_take(watch->health, step, words);
+    remember(watch, step);
     for (int i = 0; i < count; i++)
         tell_word(watch, step->step, &words[i]);
     if (!watch->pooled_anew)

@@ -37,6 +37,10 @@ void watch_close(struct watch **watch);
 void watch_clips(struct watch *watch, const struct loader_batch *batch);
 ls_status watch_features(struct watch *watch) LS_MUST_CHECK;
 
+/* The means of the last 50 steps that counted (target_rank: its newest value) as a JSON object, for
+ * the manifest; NULL without a watch.  Owned by the caller.  Errors: LS_NOMEM. */
+ls_status watch_means(char **out, const struct watch *watch) LS_MUST_CHECK;
+
 /* Take a finished step's metrics, and say what is to be said. */
 void watch_step(struct watch *watch, const struct step_metrics *step);
 

@@ -202,6 +202,14 @@ static void all_damaged_is_an_error_and_no_fresh_start(void **unused)
     support_folder_remove(folder);
 }
 
+static ls_status retain_last(const char *folder, int last, int64_t milestone_steps, int64_t epoch)
+{
+    return checkpoint_retain(
+        folder,
+        &(struct checkpoint_retention){.keep_last = last, .milestone_steps = milestone_steps},
+        epoch);
+}
+
 /* The loop of sqlite's tests: fail, or die, at point 1, 2, 3 ... until none is reached.  A state is
  * saved over an older one; whatever happens, one of the two loads whole afterwards. */
 static int64_t points_of_a_save(bool again)
@@ -214,7 +222,7 @@ static int64_t points_of_a_save(bool again)
     support_state_open_small(&state, 20);
     fault_arm(FAULT_COUNT, NULL, 0, 0);
     assert_good(support_save(folder, &state, 2, 2));
-    assert_good(checkpoint_retain(folder, 1, 0, 2));
+    assert_good(retain_last(folder, 1, 0, 2));
     int64_t points = fault_count();
     fault_arm(FAULT_OFF, NULL, 0, 0);
     support_state_close(&state);
@@ -230,7 +238,7 @@ static void assert_recovers(const char *folder)
     size_t count = 0;
     save_step(folder, 30, 3, 3);
     assert_int_equal(newest_step(folder), 30);
-    assert_good(checkpoint_retain(folder, 1, 0, 3));
+    assert_good(retain_last(folder, 1, 0, 3));
     assert_good(files_list(&names, &count, folder));
     for (size_t i = 0; i < count; i++)
         if (strstr(names[i], ".partial") != NULL || strstr(names[i], ".replaced") != NULL ||
@@ -255,7 +263,7 @@ static void fault_at_each_point(enum fault_action action, bool again)
             fault_arm(action, NULL, nth, ENOSPC);
             ls_status st = support_save(folder, &state, 2, 2);
             if (st == LS_OK)
-                st = checkpoint_retain(folder, 1, 0, 2);
+                st = retain_last(folder, 1, 0, 2);
             _exit(st == LS_OK ? 0 : st == LS_CHECKPOINT ? 1 : 2);
         }
         int status = 0;
@@ -302,7 +310,7 @@ static void retention_keeps_newest_milestones_and_a_good_one(void **unused)
     assert_good(checkpoint_keep(marked));
     assert_good(checkpoint_keep(marked)); /* again is fine */
     free(marked);
-    assert_good(checkpoint_retain(folder, 2, 20, 1));
+    assert_good(retain_last(folder, 2, 20, 1));
     static const int64_t kept[] = {20, 30, 40, 50, 60};
     for (int64_t step = 10; step <= 60; step += 10) {
         char name[32];
@@ -319,10 +327,80 @@ static void retention_keeps_newest_milestones_and_a_good_one(void **unused)
     char *second = in_folder(folder, "step-000000050");
     damage_checkpoint(newest, FLIPPED);
     damage_checkpoint(second, MISSING);
-    assert_good(checkpoint_retain(folder, 1, 0, 1));
+    assert_good(retain_last(folder, 1, 0, 1));
     assert_int_equal(newest_step(folder), 40);
     free(newest);
     free(second);
+    support_folder_remove(folder);
+}
+
+static bool exists(const char *folder, const char *name)
+{
+    char *path = NULL;
+    assert_good(core_format(&path, "%s/%s", folder, name));
+    bool there = files_exists(path);
+    free(path);
+    return there;
+}
+
+static void save_step_with(const char *folder, int64_t step, const char *metrics_json)
+{
+    struct support_state state;
+    support_state_open_small(&state, step);
+    state.state.metrics_json = metrics_json;
+    assert_good(support_save(folder, &state, 2, 1));
+    support_state_close(&state);
+}
+
+/* Which of the steps 10, 20 ... 90 are there, as digits. */
+static void assert_steps(const char *folder, const char *wanted)
+{
+    char found[10] = "";
+    for (int tens = 1; tens <= 9; tens++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "step-%09d", 10 * tens);
+        if (exists(folder, name))
+            (void)snprintf(found + strlen(found), 2, "%d", tens);
+    }
+    assert_string_equal(found, wanted);
+}
+
+static void retention_keeps_the_best_by_a_metric(void **unused)
+{
+    (void)unused;
+    static const char *const metrics[] = {"{\"loss\":0.9,\"rank\":3}",  "{\"loss\":0.4,\"rank\":9}",
+                                          "{\"loss\":null,\"rank\":5}", NULL,
+                                          "{\"loss\":0.4,\"rank\":4}",  "{\"loss\":0.6,\"rank\":8}",
+                                          "{\"loss\":0.5,\"rank\":2}"};
+    struct checkpoint_retention retention = {.keep_last = 1, .keep_best = 2, .metric = "loss"};
+    char *folder = support_folder_quick();
+    for (int i = 0; i < 7; i++)
+        save_step_with(folder, 10 * (i + 1), metrics[i]);
+    retention.keep_best = 3;
+    retention.metric = "rank";
+    retention.largest = true;
+    retention.keep_last = 5;
+    assert_good(checkpoint_retain(folder, &retention, 1));
+    assert_steps(folder, "234567"); /* 2, 6, 3 are best; 3 to 7 newest */
+    retention = (struct checkpoint_retention){.keep_last = 1, .keep_best = 2, .metric = "loss"};
+    assert_good(checkpoint_retain(folder, &retention, 1));
+    assert_steps(folder, "257");
+    /* A better one takes the place of the older of two equals; what cannot be read is no best. */
+    save_step_with(folder, 80, "{\"loss\":0.3}");
+    save_step_with(folder, 90, "{\"loss\":0.8}");
+    char *damaged = in_folder(folder, "step-000000070");
+    damage_checkpoint(damaged, MISSING);
+    free(damaged);
+    assert_good(checkpoint_retain(folder, &retention, 1));
+    assert_steps(folder, "589");
+    /* The newest good one stays, however bad it is, when all that are newer are damaged. */
+    char *newest = in_folder(folder, "step-000000090");
+    damage_checkpoint(newest, FLIPPED);
+    free(newest);
+    retention.keep_best = 1;
+    retention.metric = "no such metric";
+    assert_good(checkpoint_retain(folder, &retention, 1));
+    assert_int_equal(newest_step(folder), 80);
     support_folder_remove(folder);
 }
 
@@ -342,7 +420,7 @@ static void old_workers_cannot_write_into_a_run_that_was_taken_over(void **unuse
     assert_good(checkpoint_shard_write(&facts, folder, &state.state, 0, 1, 1));
     assert_int_equal(checkpoint_commit(folder, &state.state, &facts, 1, 1), LS_FAILED);
     assert_non_null(strstr(status_message(), "taken over"));
-    assert_int_equal(checkpoint_retain(folder, 1, 0, 1), LS_FAILED);
+    assert_int_equal(retain_last(folder, 1, 0, 1), LS_FAILED);
     assert_int_equal(checkpoint_take_over(folder, 1, 20), LS_FAILED);
     assert_int_equal(newest_step(folder), 10);
     /* Start 2's own save of step 20 takes the place of the one that does not count. */
@@ -352,15 +430,6 @@ static void old_workers_cannot_write_into_a_run_that_was_taken_over(void **unuse
     assert_int_equal(newest_step(folder), 20);
     support_state_close(&state);
     support_folder_remove(folder);
-}
-
-static bool exists(const char *folder, const char *name)
-{
-    char *path = NULL;
-    assert_good(core_format(&path, "%s/%s", folder, name));
-    bool there = files_exists(path);
-    free(path);
-    return there;
 }
 
 /* Old workers that slept between their look at the fence and the rename. */
@@ -401,7 +470,7 @@ static void what_was_overtaken_goes_and_does_not_count_as_kept(void **unused)
     state.state.parameters = state.parameters;
     state.state.skipped = state.skipped;
     assert_good(checkpoint_shard_write(&facts, folder, &state.state, 0, 1, 2));
-    assert_good(checkpoint_retain(folder, 2, 0, 2));
+    assert_good(retain_last(folder, 2, 0, 2));
     assert_false(exists(folder, "step-000000050"));
     assert_false(exists(folder, "step-000000040"));
     assert_true(exists(folder, "step-000000030"));
@@ -473,6 +542,7 @@ int main(void)
         cmocka_unit_test(death_while_replacing_leaves_a_good_checkpoint),
         cmocka_unit_test(a_failure_at_any_point_leaves_a_good_checkpoint),
         cmocka_unit_test(retention_keeps_newest_milestones_and_a_good_one),
+        cmocka_unit_test(retention_keeps_the_best_by_a_metric),
         cmocka_unit_test(old_workers_cannot_write_into_a_run_that_was_taken_over),
         cmocka_unit_test(a_newer_starts_checkpoint_is_not_replaced),
         cmocka_unit_test(what_was_overtaken_goes_and_does_not_count_as_kept),

@@ -55,7 +55,7 @@ static int set_up(void **state)
                                                         .facts_json = "{}",
                                                         .run_epoch = 1,
                                                         .size = 1,
-                                                        .keep_last = 5},
+                                                        .retention = {.keep_last = 5}},
                                 f->parameters),
                      LS_OK);
     *state = f;

@@ -26,7 +26,7 @@ struct ring {
 struct health {
     struct health_options options;
     int early_count;
-    double early_std, early_loss; /* sums, then means */
+    double early_std, early_loss; /* largest; sum, then mean */
     double first_rank, lowest_loss;
     struct ring std, rank, cosine, loss, step_s;
     int data_steps, data_quiet;
@@ -44,6 +44,7 @@ ls_status health_open(struct health **out, const struct health_options *options)
     health->std.size = health->cosine.size = health->loss.size = health->step_s.size = RECENT;
     health->rank.size = RANKS;
     health->first_rank = health->lowest_loss = INFINITY;
+    health->told[HEALTH_COSINE] = true; /* until predictions have differed */
     return LS_OK;
 }
 
@@ -145,7 +146,7 @@ static int watch_stall(struct health *health, const struct step_metrics *step,
 static bool early_is_over(struct health *health, const struct step_metrics *step)
 {
     if (health->early_count < EARLY) {
-        health->early_std += step->target_std / EARLY;
+        health->early_std = fmax(health->early_std, step->target_std);
         health->early_loss += step->loss / EARLY;
         health->early_count++;
     }

@@ -1,9 +1,12 @@
-/* Whether a run learns: rules over its metrics, each told once and again only after it was well
- * in between.
+/* Whether a run learns: rules over its metrics, each told once and again only after it was well in
+ * between.
  *
- * The first 20 steps that count (of the run, or of its stage) give the early values; a mean over
- * the last 20 is held against them.  No rule of collapse or divergence speaks before the warm-up
- * and those first steps are over: predictions are nearly constant in the beginning of any run. */
+ * The first 20 steps that count (of the run, or of its stage) give the early values: the largest
+ * target_std (a collapse can be under way at the tenth step) and the mean loss.  A mean over the
+ * last 20 is held against them.  No rule of collapse or divergence speaks before the warm-up and
+ * those first steps are over.  That predictions are alike is told only once they have differed:
+ * healthy runs have a cosine of 1 for their first hundreds of steps, too (core/collapse.h, which
+ * judges whole runs). */
 #ifndef LOCKSTEP_WORKER_HEALTH_H
 #define LOCKSTEP_WORKER_HEALTH_H
 

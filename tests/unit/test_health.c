@@ -34,7 +34,7 @@ static struct step_metrics healthy(int64_t step)
                                  .loss = 0.8 - fall + 0.05 * noise((uint64_t)step),
                                  .lr = 1e-3,
                                  .target_std = 0.92 - fall / 2 + 0.03 * noise((uint64_t)step + 7),
-                                 .prediction_cosine = step < 20 ? 0.998 : 0.9,
+                                 .prediction_cosine = step < 150 ? 1.0 : 0.7,
                                  .has_rank = step == 1 || step % 20 == 0,
                                  .target_rank = 4.5 + 3 * noise((uint64_t)step),
                                  .step_s = 0.1,
@@ -135,7 +135,7 @@ static void lost_directions_are_told(void **state)
 
 static void same_predictions(struct step_metrics *step)
 {
-    if (step->step > 100 && step->step % 15 != 0)
+    if (step->step > 250 && step->step % 15 != 0)
         step->prediction_cosine = 0.9995;
 }
 

@@ -5,7 +5,8 @@
  *
  * On the CPU: vit_tiny, vit_small and vit_base (predictor 384 wide, 12 blocks, 12 heads, the public
  * default) at 16 frames of 112 and 224 pixels, and the demo's model, 2 clips, float32.  On a card,
- * in bf16: ViT-L, H and g at the sizes and batch sizes of the public configs; where the card is too
+ * in bf16: what queueing a step of ViT-L's depth takes; ViT-L, H and g at the sizes and batch sizes
+ * of the public configs; where the card is too
  * small, with activation checkpointing, then with half the clips, until it fits, and the line says
  * so.
  *

@@ -128,10 +128,12 @@ void reach(CUevent_st *event, uint64_t record, bool wait = true)
 
 void enqueue(CUstream_st *stream, item work)
 {
-    if (stream->capture)
+    if (stream->capture) {
         stream->capture->work.push_back(std::move(work.work));
-    else
-        stream->queue.push_back(std::move(work));
+        return;
+    }
+    counters.queued++;
+    stream->queue.push_back(std::move(work));
 }
 
 bool inside(const std::map<char *, size_t> &ranges, const void *from, size_t bytes)

@@ -23,6 +23,7 @@ void emulator_enqueue_when(cudaStream_t stream, std::function<bool()> ready,
 
 /* What the emulator has seen since the start; tests read it. */
 struct emulator_counters {
+    int64_t queued; /* pieces of work on streams: kernels, products, copies, fills, events */
     int64_t launches, copies, allocations, live_allocations;
     int64_t pageable_copies; /* asynchronous ones whose host side is not pinned: the real runtime
                               * stages them, and the caller waits */

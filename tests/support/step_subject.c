@@ -22,6 +22,8 @@ static const struct step_subject cpu[] = {
 };
 /* There is no public config of ViT-L at 384 pixels, which takes ViT-g's clips. */
 static const struct step_subject card[] = {
+    /* As many pieces of work as ViT-L with next to nothing in them: what queueing them costs. */
+    {"queueing", 64, 24, 1, 256, 64, 12, 1, 4, 64, 16, 1},
     {"vit_large", 1024, 24, 16, 4096, PREDICTOR, 16, 256, 16, 24},
     {"vit_huge", 1280, 32, 16, 5120, PREDICTOR, 16, 256, 16, 24},
     {"vit_giant", 1408, 40, 22, 6144, PREDICTOR, 16, 256, 16, 24},

@@ -190,7 +190,8 @@ static ls_status read_window(struct playback *playback, const uint8_t **out, uin
 {
     ls_status st = LS_OK;
     const struct playback_source *source = &playback->source;
-    if (at >= playback->window_at && at - playback->window_at <= playback->window_bytes &&
+    if (playback->window_bytes > 0 && at >= playback->window_at &&
+        at - playback->window_at <= playback->window_bytes &&
         size <= playback->window_bytes - (size_t)(at - playback->window_at)) {
         *out = playback->window + (at - playback->window_at);
         return LS_OK;
@@ -201,7 +202,7 @@ static ls_status read_window(struct playback *playback, const uint8_t **out, uin
     if (wanted <= at || bytes < size)
         bytes = size;
     playback->window_bytes = 0;
-    if (bytes > playback->window_room) {
+    if (playback->window == NULL || bytes > playback->window_room) {
         free(playback->window);
         playback->window = NULL;
         playback->window_room = 0;

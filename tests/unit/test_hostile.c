@@ -16,6 +16,7 @@
 #include "core/random.h"
 #include "data/footer.h"
 #include "data/pack_video.h"
+#include "data/records.h"
 #include "tests/support/hostile.h"
 #include "tests/support/packed.h"
 
@@ -185,6 +186,30 @@ static void packets_are_decoded_or_refused(void **state)
     }
 }
 
+/* Found by `make fuzz`: the place of an empty packet was counted from memory that is not there, and
+ * FFmpeg took it for the end of the stream. */
+static void packets_without_bytes_are_refused(void **state)
+{
+    const struct fixture *fixture = *state;
+    for (int i = 0; i < fixture->part_count; i++) {
+        const struct bytes *part = &fixture->parts[i];
+        const struct hostile_tables tables =
+            hostile_part_tables((const uint8_t *)part->data, part->size);
+        uint8_t *copy = malloc(part->size);
+        uint64_t packets;
+        assert_non_null(copy);
+        memcpy(copy, part->data, part->size);
+        memcpy(&packets, copy + part->size - 24, sizeof packets);
+        for (uint64_t p = 0; p < packets; p++) {
+            struct packet_record packet = {.flags = PACKET_KEY};
+            table_encode(&record_packet_layout, copy + tables.begin + p * PACKET_ROW_BYTES, &packet,
+                         1);
+        }
+        hostile_part(copy, part->size);
+        free(copy);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +218,7 @@ int main(void)
         cmocka_unit_test(shards_are_read_or_refused),
         cmocka_unit_test(tables_of_packets_are_read_or_refused),
         cmocka_unit_test(packets_are_decoded_or_refused),
+        cmocka_unit_test(packets_without_bytes_are_refused),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }

@@ -1,12 +1,17 @@
 /* Clips a second and core that the loader delivers, beside the bare cost of reading and decoding
  * the same frames.
  *
- *   bench_loader [DATASET] [--clips N] [--frames T] [--size S] [--threads N]
+ *   bench_loader [DATASET] [--clips N] [--frames T] [--size S] [--threads N] [--list FILE] [--save
+ * FILE]
  *
  * Without a DATASET the Kinetics files of ${SHARED:-../shared}/videos/clean (H.264, 340 x 256, 30
  * frames/s) are packed into a temporary one.  Clips of T frames at 4 frames/s are cropped to S x S.
  * Rates are clips by CPU time of the process, so that other programs on the machine matter little;
- * the wall clock stands beside.  First two passes over the same batches must agree. */
+ * the wall clock stands beside.  First two passes over the same batches must agree.
+ *
+ * --list writes what the clips were cut from, a line each: name, box (left, top, width, height),
+ * flip, frame numbers; --save writes the pixels of the first batch.  benchmarks/loader_race.py cuts
+ * the same clips with other loaders. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,11 +25,12 @@
 #include "data/clip.h"
 #include "data/loader.h"
 #include "data/pack.h"
+#include "tests/support/bare_decode.h"
 
 enum { BATCH = 8, PATHS = 4 };
 
 struct settings {
-    const char *dataset;
+    const char *dataset, *list, *save;
     long clips, frames, size, threads;
 };
 
@@ -67,7 +73,14 @@ static ls_status read_settings(struct settings *out, char **arguments)
                          {"--size", &out->size},
                          {"--threads", &out->threads}};
     for (; *arguments != NULL; arguments++) {
+        const char **text = strcmp(*arguments, "--list") == 0   ? &out->list
+                            : strcmp(*arguments, "--save") == 0 ? &out->save
+                                                                : NULL;
         size_t o = 0;
+        if (text != NULL && arguments[1] != NULL) {
+            *text = *++arguments;
+            continue;
+        }
         while (o < sizeof options / sizeof *options && strcmp(*arguments, options[o].name) != 0)
             o++;
         if (o < sizeof options / sizeof *options) {
@@ -148,6 +161,13 @@ static void make_config(struct bench *bench)
     };
 }
 
+/* Of a batch. */
+static size_t pixel_bytes(const struct bench *bench)
+{
+    const size_t size = (size_t)bench->settings.size;
+    return BATCH * (size_t)bench->settings.frames * size * size * 3;
+}
+
 /* Deliver all clips; returns their hash and the times. */
 static ls_status run_loader(struct hash128 *hash, double *cpu_s, double *wall_s,
                             struct bench *bench)
@@ -162,6 +182,8 @@ static ls_status run_loader(struct hash128 *hash, double *cpu_s, double *wall_s,
         struct loader_batch *batch = NULL;
         LS_TRY(loader_next(loader, &batch, 600.0));
         *hash = hash_add(*hash, batch->draw_hash);
+        if (i == 0 && bench->settings.save != NULL)
+            LS_TRY(files_replace(bench->settings.save, batch->pixels, pixel_bytes(bench)));
         memcpy(bench->sources + i, batch->sources, BATCH * sizeof *batch->sources);
         loader_release(loader, batch);
     }
@@ -174,6 +196,40 @@ done:
     return st;
 }
 
+/* Frame numbers of a clip. */
+static void numbers_of(int64_t *out, const struct bench *bench,
+                       const struct loader_clip_source *source)
+{
+    const struct dataset_video video = dataset_video(bench->dataset, source->video);
+    clip_numbers(out, video.frames, (int)bench->settings.frames, source->frame_step,
+                 source->first_frame);
+}
+
+static ls_status write_list(const struct bench *bench)
+{
+    ls_status st = LS_OK;
+    int64_t *numbers = NULL;
+    FILE *file = fopen(bench->settings.list, "w");
+    if (file == NULL)
+        return LS_FAIL(LS_IO, "%s: cannot create", bench->settings.list);
+    LS_TRY(core_alloc(&numbers, bench->settings.frames));
+    for (int i = 0; i < bench->count; i++) {
+        const struct loader_clip_source *source = &bench->sources[i];
+        numbers_of(numbers, bench, source);
+        (void)fprintf(file, "%s %d %d %d %d %d", dataset_video(bench->dataset, source->video).name,
+                      source->box.left, source->box.top, source->box.width, source->box.height,
+                      source->flip);
+        for (long t = 0; t < bench->settings.frames; t++)
+            (void)fprintf(file, " %lld", (long long)numbers[t]);
+        (void)fputc('\n', file);
+    }
+done:
+    free(numbers);
+    if (fclose(file) != 0 && st == LS_OK)
+        st = LS_FAIL(LS_IO, "%s: cannot write", bench->settings.list);
+    return st;
+}
+
 static ls_status pass_over(void *context, int position, const struct AVFrame *frame)
 {
     (void)position;
@@ -183,7 +239,7 @@ static ls_status pass_over(void *context, int position, const struct AVFrame *fr
 }
 
 /* Read and decode the frames of the same clips, nothing else. */
-static ls_status run_bare(double *cpu_s, struct bench *bench)
+static ls_status run_reader(double *cpu_s, struct bench *bench)
 {
     ls_status st = LS_OK;
     struct clip_reader *reader = NULL;
@@ -195,8 +251,7 @@ static ls_status run_bare(double *cpu_s, struct bench *bench)
     LS_TRY(clip_reader_open(&reader));
     for (int i = 0; i < bench->count; i++) {
         const struct loader_clip_source *source = &bench->sources[i];
-        const struct dataset_video video = dataset_video(bench->dataset, source->video);
-        clip_numbers(numbers, video.frames, clip_frames, source->frame_step, source->first_frame);
+        numbers_of(numbers, bench, source);
         LS_TRY(clip_reader_read(reader, bench->dataset, source->video, numbers, clip_frames,
                                 pass_over, &frames));
     }
@@ -209,13 +264,46 @@ done:
     return st;
 }
 
+/* libavcodec alone, on the packets that these frames need. */
+static ls_status run_bare(double *cpu_s, double *packets_a_clip, const struct bench *bench)
+{
+    ls_status st = LS_OK;
+    struct bare_decode *bare = NULL;
+    int64_t *numbers = NULL;
+    int64_t frames = 0;
+    int64_t packets = 0;
+    LS_TRY(core_alloc(&numbers, bench->settings.frames));
+    LS_TRY(bare_decode_open(&bare, bench->dataset));
+    for (int i = 0; i < bench->count; i++) {
+        numbers_of(numbers, bench, &bench->sources[i]);
+        LS_TRY(
+            bare_decode_add(bare, bench->sources[i].video, numbers, (int)bench->settings.frames));
+    }
+    const double cpu = cpu_now_s();
+    LS_TRY(bare_decode_run(bare, &frames, &packets));
+    *cpu_s = cpu_now_s() - cpu;
+    *packets_a_clip = (double)packets / bench->count;
+done:
+    bare_decode_close(&bare);
+    free(numbers);
+    return st;
+}
+
+static void print_rate(const char *what, double cpu_s, int count)
+{
+    printf("%-24s %8.2f clips/s per core  %8.2f ms CPU a clip\n", what, count / cpu_s,
+           1e3 * cpu_s / count);
+}
+
 static ls_status run(struct bench *bench)
 {
     ls_status st = LS_OK;
     struct hash128 hash[2];
     double cpu_s[2];
     double wall_s[2];
+    double read_s = 0.0;
     double bare_s = 0.0;
+    double packets = 0.0;
     LS_TRY(dataset_open(&bench->dataset, bench->settings.dataset));
     make_config(bench);
     bench->count = (int)(bench->settings.clips + BATCH - 1) / BATCH * BATCH;
@@ -226,20 +314,23 @@ static ls_status run(struct bench *bench)
         st = LS_FAIL(LS_FAILED, "two passes over the same batches differ");
         goto done;
     }
-    LS_TRY(run_bare(&bare_s, bench));
+    LS_TRY(run_reader(&read_s, bench));
+    LS_TRY(run_bare(&bare_s, &packets, bench));
+    if (bench->settings.list != NULL)
+        LS_TRY(write_list(bench));
     const int best = cpu_s[1] < cpu_s[0];
     printf("%s: %lld videos, first %d x %d\n", bench->settings.dataset,
            (long long)dataset_video_count(bench->dataset), dataset_video(bench->dataset, 0).width,
            dataset_video(bench->dataset, 0).height);
-    printf("%d clips of %ld x %ld x %ld, %ld decode threads\n", bench->count,
+    printf("%d clips of %ld x %ld x %ld, %ld decode threads, %.1f packets a clip\n", bench->count,
            bench->settings.frames, bench->settings.size, bench->settings.size,
-           bench->settings.threads);
-    printf("%-24s %8.2f clips/s per core  %8.2f ms CPU a clip\n", "reading and decoding",
-           bench->count / bare_s, 1e3 * bare_s / bench->count);
-    printf("%-24s %8.2f clips/s per core  %8.2f ms CPU a clip  %8.2f clips/s by the wall clock\n",
-           "loader", bench->count / cpu_s[best], 1e3 * cpu_s[best] / bench->count,
-           bench->count / wall_s[best]);
-    printf("the loader costs %.3f x reading and decoding\n", cpu_s[best] / bare_s);
+           bench->settings.threads, packets);
+    print_rate("libavcodec alone", bare_s, bench->count);
+    print_rate("reading and decoding", read_s, bench->count);
+    print_rate("loader", cpu_s[best], bench->count);
+    printf("%-24s %8.2f clips/s by the wall clock\n", "", bench->count / wall_s[best]);
+    printf("the loader costs %.3f x libavcodec alone, %.3f x reading and decoding\n",
+           cpu_s[best] / bare_s, cpu_s[best] / read_s);
 done:
     return st;
 }

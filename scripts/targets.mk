@@ -66,6 +66,10 @@ bench-checkpoint: ## measure what a checkpoint of ViT-L costs (11 GB of disk, 16
 	@scripts/setup.sh build
 	+@$(PARALLEL) -s benches
 	@BUILD='$(BUILD)' scripts/bench.sh checkpoint
+bench-loader: ## the loader beside decord and torchcodec, which go into build/bench-loader (5 GB)
+	@scripts/setup.sh build test interop
+	+@$(PARALLEL) -s programs benches
+	@BUILD='$(BUILD)' scripts/bench_loader.sh
 bench-scaling: ## scaling over 1, 2 and 4 virtual nodes at three link rates, beside the forecast (root)
 	@scripts/setup.sh build test
 	+@$(PARALLEL) -s programs benches
@@ -74,7 +78,7 @@ bench-count: ## count the instructions of one fixed training step (callgrind) an
 	@scripts/setup.sh build count
 	+@$(PARALLEL) -s $(BUILD)/benchmarks/bench_count
 	@BUILD='$(BUILD)' benchmarks/count.sh
-.PHONY: bench bench-checkpoint bench-scaling bench-count
+.PHONY: bench bench-checkpoint bench-loader bench-scaling bench-count
 
 # One stamp a file, so that what has not changed is not checked again; its .d names the headers it was checked with.
 CHECKED_FOLDERS := $(LAYERS) tests benchmarks scripts

@@ -32,7 +32,8 @@ ls_status bare_decode_open(struct bare_decode **out, const struct dataset *datas
     struct bare_decode *bare = NULL;
     LS_TRY(core_alloc(&bare, 1));
     bare->dataset = dataset;
-    LS_TRY(core_alloc(&bare->decoders, dataset_video_count(dataset)));
+    const size_t videos = (size_t)dataset_video_count(dataset);
+    LS_TRY(core_alloc_bytes((void **)&bare->decoders, videos, sizeof(AVCodecContext *)));
     *out = bare;
     bare = NULL;
 done:

@@ -3,15 +3,16 @@
 #
 #   benchmarks/scaling_nodes.sh [RESULT.md]     needs root, the programs and build/benchmarks/bench_allreduce
 #
-# Every node has the same share of the cores (QUOTA, .45 of one) at every count, one worker, one thread.  The forecast
-# is given the one-node profile and the all-reduce that was measured at that rate, and nothing of the runs on 2 and 4
-# nodes.  REPEATS (3), STEPS (15) and RATES ("1gbit 100mbit 30mbit") can be set.
+# Every node has the same share of the cores (QUOTA, .45 of one) at every count, in periods of 10 ms and before all else
+# that runs on this machine, one worker, one thread.  The forecast is given that share, the one-node profile and the
+# all-reduce that was measured at that rate, and nothing of the runs on 2 and 4 nodes.  REPEATS (3), STEPS (15) and RATES ("1gbit 100mbit 30mbit") can be set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 BUILD=${BUILD:-build}
 REPEATS=${REPEATS:-3} STEPS=${STEPS:-15} QUOTA=${QUOTA:-0.45}
 read -r -a rates <<<"${RATES:-1gbit 100mbit 30mbit}"
 result=${1:-benchmarks/results/scaling-virtual-nodes.md}
+percent=$(awk -v q="$QUOTA" 'BEGIN { printf "%d", q * 100 }')
 nodes=tests/cluster/netns.sh
 work=$(mktemp -d /tmp/lockstep-scaling.XXXXXX)
 export MINI_STATE=$work/nodes
@@ -35,7 +36,8 @@ for i in 1 2 3 4; do "$nodes" cpu "node$i" "$QUOTA"; done
         "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores. Each node has $QUOTA of a core"
     echo "at every count, one worker with one thread; the demo's model, 16 clips a micro-batch, $REPEATS repeats of $STEPS" \
         "steps in turn."
-    echo "The forecast knows one node and the all-reduce at that rate, nothing of the runs on 2 and 4."
+    echo "The forecast knows one node, its share of a core and the all-reduce at that rate, nothing of the runs on 2 and 4."
+    echo "Load of the machine at the start: $(cut -d' ' -f1 /proc/loadavg); the nodes go first."
 } >"$work/result.md"
 worst=0
 for rate in "${rates[@]}"; do
@@ -44,7 +46,7 @@ for rate in "${rates[@]}"; do
         --most 4194304 --buckets 16 >"$work/allreduce-$rate.csv"
     "$nodes" exec ctl "$BUILD/lockstep" scale "${config[@]}" --nodes 1,2,4 --hosts node1,node2,node3,node4 \
         --repeats "$REPEATS" --steps "$STEPS" --note "$rate" -o "$work/$rate" >"$work/table" 2>"$work/log"
-    "$BUILD/lockstep" plan "${config[@]}" --nodes 1,2,4 --profile "$work/$rate" --allreduce "$work/allreduce-$rate.csv" \
+    "$BUILD/lockstep" plan "${config[@]}" --cpu "$percent" --nodes 1,2,4 --profile "$work/$rate" --allreduce "$work/allreduce-$rate.csv" \
         -o "$work/plan-$rate" >"$work/plan"
     {
         printf '\n## %s\n\n```\n' "$rate"

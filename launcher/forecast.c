@@ -36,7 +36,7 @@ static void one(struct forecast *out, const struct forecast_parts *p, int nodes)
 {
     int workers = nodes * p->workers_a_node;
     double bus = workers > 1 ? 2.0 * p->gradient_bytes * (workers - 1) / workers : 0;
-    double cpu_s = p->cpu_s_a_byte * bus / (p->cores > 0 ? p->cores : 1);
+    double cpu_s = p->cpu_s_a_byte * bus / (p->cores > 0 ? p->cores : 1); /* as wall time */
     int micro_batches = p->micro_batches > 0 ? p->micro_batches : workers;
     int most = (micro_batches + workers - 1) / workers; /* of one worker */
     double compute_s = p->micro_s * most;
@@ -44,7 +44,8 @@ static void one(struct forecast *out, const struct forecast_parts *p, int nodes)
     out->network_s = link_s(p, nodes) + (workers > 1 ? p->latency_s : 0);
     double behind_s = backward_s * (1 - 1.0 / p->buckets);
     double rest_s = out->network_s / p->buckets;
-    out->exposed_s = fmax(rest_s, out->network_s - behind_s);
+    /* Its CPU time is another thing that passes while it travels. */
+    out->exposed_s = fmax(rest_s, out->network_s - behind_s - cpu_s);
     if (workers < 2)
         out->exposed_s = 0;
     out->ranks_s = compute_s * p->scatter * largest_of(workers);

@@ -2,7 +2,9 @@
  * network.
  *
  * compute   a micro-batch without waiting, as measured, or FLOPs over the speed of a GPU
- * CPU       what the all-reduce takes from the cores that also compute (MPI only)
+ * CPU       what the all-reduce takes from the cores that also compute (MPI only): a worker that
+ * has
+ *           half a core loses twice the time
  * network   the gradient's way through a node's link; it begins when backward of the last
  *           micro-batch has its first bucket, and the last bucket cannot be hidden
  * ranks     the slowest of n workers whose step times scatter: its expected place among n normal
@@ -24,7 +26,7 @@ struct forecast_parts {
     double link_bytes_s;   /* of a node, each direction; 0: no limit */
     double latency_s;      /* of a small exchange between all */
     double cpu_s_a_byte;   /* a rank's CPU time for a byte on the bus; 0 for NCCL */
-    int cores;             /* of a worker, that compute and network share */
+    double cores;          /* of a worker, that compute and network share */
     int workers_a_node;
     bool within_nodes; /* NCCL sums within a node first: the gradient leaves it once, not once for
                           each worker */

@@ -26,7 +26,7 @@ struct plan_options {
     struct option_list paths; /* one */
     struct option_list set;
     const char *nodes, *profile, *allreduce, *gpu, *output;
-    int64_t link_mbit, latency_us, utilisation;
+    int64_t link_mbit, latency_us, utilisation, cpu_percent;
     bool strong;
 };
 
@@ -144,7 +144,9 @@ static ls_status find_parts(struct plan *plan)
         .gradient_bytes = plan->work.gradient_bytes,
         .link_bytes_s = (double)plan->options->link_mbit * 1e6 / 8 * LINK_SHARE,
         .latency_s = (double)plan->options->latency_us * 1e-6,
-        .cores = config->run.threads > 0 ? config->run.threads : 1,
+        .cores = plan->options->cpu_percent > 0 ? (double)plan->options->cpu_percent / 100
+                 : config->run.threads > 0      ? config->run.threads
+                                                : 1,
         .workers_a_node = config->tasks_per_node,
         .within_nodes = plan->options->gpu != NULL || config->run.device == CONFIG_DEVICE_CUDA};
     parts->buckets = (int)ceil(plan->work.gradient_bytes / bucket);
@@ -179,8 +181,8 @@ static void print_head(const struct plan *plan)
              plan->card != NULL && w->state_bytes > plan->card->memory_bytes
                  ? ": more than the card has"
                  : "");
-    page_row("network", "%.2f Gbit/s a node for data, %.1f ns of CPU a byte",
-             p->link_bytes_s * 8e-9, p->cpu_s_a_byte * 1e9);
+    page_row("network", "%.2f Gbit/s a node for data, %.1f ns of CPU a byte; %.2g cores a worker",
+             p->link_bytes_s * 8e-9, p->cpu_s_a_byte * 1e9, p->cores);
 }
 
 static void print_table(FILE *out, const struct plan *plan, const struct node_counts *counts)
@@ -321,6 +323,14 @@ static const struct option table[] = {
      .high = 10000000,
      .initial = "500",
      .help = "Microseconds of a step's small exchanges between all ranks."},
+    {.name = "cpu",
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct plan_options, cpu_percent),
+     .word = "PERCENT",
+     .low = 0,
+     .high = 1000000,
+     .help = "CPU of a worker, in percent of a core, that computing and the network share; 0: a "
+             "core for each of lockstep.threads."},
     {.name = "strong",
      .type = OPTION_FLAG,
      .offset = offsetof(struct plan_options, strong),

@@ -107,6 +107,12 @@ static void the_network_takes_cores_from_compute(void **state)
     assert_near(at(&shared, 2).step_s, 1.0 + 0.01 + 0.1, 1e-12);
     shared.cores = 2;
     assert_near(at(&shared, 2).step_s, 1.0 + 0.01 + 0.05, 1e-12);
+    shared.cores = 0.5;
+    assert_near(at(&shared, 2).step_s, 1.0 + 0.01 + 0.2, 1e-12);
+    /* 1 s on the link, of which 0.36 s pass behind backward and 0.2 s behind its own work. */
+    shared.link_bytes_s = 1e8;
+    assert_near(at(&shared, 2).exposed_s, 0.44, 1e-12);
+    assert_near(at(&shared, 2).step_s, 1.64, 1e-12);
 }
 
 static void points_are_medians_over_repeats(void **state)

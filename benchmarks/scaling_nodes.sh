@@ -16,7 +16,8 @@ percent=$(awk -v q="$QUOTA" 'BEGIN { printf "%d", q * 100 }')
 nodes=tests/cluster/netns.sh
 work=$(mktemp -d /tmp/lockstep-scaling.XXXXXX)
 export MINI_STATE=$work/nodes
-trap '"$nodes" down; rm -rf "$work"' EXIT
+# shellcheck disable=SC2154 # the trap sets code
+trap 'code=$?; [ "$code" = 0 ] || tail -n 5 "$work/log" "$work"/*/runs/*.log >&2; "$nodes" down; rm -rf "$work"; exit "$code"' EXIT
 export OMPI_MCA_btl_tcp_if_include=eth0 OMPI_MCA_oob_tcp_if_include=eth0 OMPI_MCA_plm_rsh_agent="$PWD/$nodes agent"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
 export OMPI_MCA_hwloc_base_binding_policy=none

@@ -12,6 +12,30 @@
 
 enum { RECORD_LIMIT_BYTES = 65536 };
 
+#define SAVED "lockstep-saved "
+
+size_t run_saved_write(char *out, int64_t step, double seconds)
+{
+    /* A save that took no measurable time was still measured. */
+    return (size_t)snprintf(out, RUN_SAVED_BYTES, SAVED "%" PRId64 " %.6f\n", step,
+                            seconds > 1e-6 ? seconds : 1e-6);
+}
+
+bool run_saved_read(double *out_s, const char *line)
+{
+    char *end = NULL;
+    if (strncmp(line, SAVED, strlen(SAVED)) != 0)
+        return false;
+    long long step = strtoll(line + strlen(SAVED), &end, 10);
+    if (step < 0 || *end != ' ')
+        return false;
+    double seconds = strtod(end + 1, &end);
+    if (*end != '\0' || !(seconds > 0 && seconds < 1e9))
+        return false;
+    *out_s = seconds;
+    return true;
+}
+
 /* Codes are stored by name: numbers of an enum are no file format. */
 static ls_status status_of_name(const char *name)
 {

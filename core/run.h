@@ -16,17 +16,29 @@
  * SLURM or a user may send to ranks, mean the same.  Each may come more than once.  A worker's exit
  * code is not trusted (mpirun turns it into others): the launcher reads the end records of its
  * epoch.  No record of rank 0 means that the workers died.  A worker that ends as agreed (done or
- * stopped) exits with 0, so that mpirun has nothing to say. */
+ * stopped) exits with 0, so that mpirun has nothing to say.
+ *
+ * With --beat the workers also tell the launcher, in lines on stderr that are not for people, that
+ * they live (core/flight.h) and, rank 0, how long a save took: "lockstep-saved STEP SECONDS". */
 #ifndef LOCKSTEP_CORE_RUN_H
 #define LOCKSTEP_CORE_RUN_H
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/status.h"
 
 #define RUN_STOP_SIGNAL SIGURG
+
+enum { RUN_SAVED_BYTES = 80 };
+
+/* A save in the form above, closed by a newline, into out[RUN_SAVED_BYTES]; its length.  Local. */
+size_t run_saved_write(char *out, int64_t step, double seconds);
+
+/* Whether a line, without its newline, is one; then the seconds (above 0) that it tells.  Local. */
+bool run_saved_read(double *out_s, const char *line);
 
 /* How a worker ended.  `status` LS_OK: all steps are done and the last checkpoint is committed;
  * LS_STOP: stopped on request, state saved; anything else: the failure, with `message`. */

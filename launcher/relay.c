@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/files.h"
+#include "core/run.h"
 
 enum { LINE_BYTES = 8192, FRAME_DASHES = 60, FRAME_LINES_MAX = 60 };
 
@@ -171,22 +172,14 @@ static void read_srun_loss(struct relay *relay, const char *line)
         relay->loss = loss;
 }
 
-static void read_save(struct relay *relay, const char *line)
-{
-    const char *at = strstr(line, " checkpoint saved seconds=");
-    char *end = NULL;
-    double seconds = at != NULL ? strtod(strchr(at, '=') + 1, &end) : 0;
-    if (at != NULL && seconds > 0)
-        relay->save_s = seconds;
-}
-
 /* One whole line, without its newline. */
 static void take_line(struct relay *relay)
 {
     char *line = relay->line;
     size_t length = relay->used;
     line[length] = '\0';
-    if (relay->liveness != NULL && liveness_take(relay->liveness, line)) {
+    if ((relay->liveness != NULL && liveness_take(relay->liveness, line)) ||
+        run_saved_read(&relay->save_s, line)) {
         relay->used = 0;
         return;
     }
@@ -216,9 +209,7 @@ static void take_line(struct relay *relay)
         return;
     }
     relay->heard = relay->heard || (ours && strstr(line, " rank=0 ") != NULL);
-    if (ours)
-        read_save(relay, line);
-    else
+    if (!ours)
         read_srun_loss(relay, line);
     line[length] = '\n';
     relay_make_room(relay);

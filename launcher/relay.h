@@ -36,7 +36,8 @@ void relay_make_room(const struct relay *relay);
 
 /* Whether rank 0 has logged anything: the workers have found each other.  Local. */
 bool relay_heard(const struct relay *relay);
-/* Seconds that the newest save took, as rank 0 has logged it; 0: none yet.  Local. */
+/* Seconds that the newest save took, as rank 0 tells (core/run.h; in no log); 0: none yet.  Local.
+ */
 double relay_save_s(const struct relay *relay);
 
 /* The end: what is left goes on as a line.  Local. */

@@ -11,10 +11,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/run.h"
 #include "worker/trainer.h"
 
 /* A failed save is repeated after a tenth of the usual interval, but not at every step. */
@@ -251,6 +253,18 @@ done:
     return st;
 }
 
+/* For the launcher, which holds it against SLURM's warning. */
+static void tell_seconds(const struct trainer *trainer)
+{
+    char line[RUN_SAVED_BYTES];
+    const struct saving *saving = &trainer->saving;
+    if (trainer->options->beat_s == 0)
+        return;
+    size_t bytes = run_saved_write(line, saving->saved_step, saving->durable_s);
+    ssize_t told = write(STDERR_FILENO, line, bytes);
+    (void)told; /* without it nothing is lost but that advice */
+}
+
 static void end_save(struct trainer *trainer)
 {
     struct saving *saving = &trainer->saving;
@@ -272,6 +286,7 @@ static void end_save(struct trainer *trainer)
                                               {"seconds", saving->durable_s},
                                               {"stood_still_s", saving->stall_s},
                                               {"bytes", (double)bytes}}});
+        tell_seconds(trainer);
     }
     saver_finish(saving->saver, false);
 }

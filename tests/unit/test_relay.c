@@ -6,10 +6,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/files.h"
+#include "core/run.h"
 #include "launcher/relay.h"
 #include "tests/support/capture.h"
 #include "tests/support/checkpoints.h"
@@ -99,12 +101,40 @@ static void the_first_error_is_kept_and_none_is_shown(void **unused)
     free(shown);
 }
 
+static void a_save_is_a_record_and_no_line(void **unused)
+{
+    (void)unused;
+    char record[RUN_SAVED_BYTES];
+    char text[2 * RUN_SAVED_BYTES + 128];
+    char *shown = NULL;
+    double seconds = 0;
+    (void)run_saved_write(record, 25, 1.25);
+    assert_string_equal(record, "lockstep-saved 25 1.250000\n");
+    (void)snprintf(text, sizeof text, "%s" STAMP "info rank=0 checkpoint saved seconds=9\n%s",
+                   "lockstep-saved 24 0.5\n", record);
+    struct relay *relay = feed(&shown, "/dev/null", text, 5);
+    assert_string_equal(shown, STAMP "info rank=0 checkpoint saved seconds=9\n");
+    assert_true(relay_save_s(relay) == 1.25);
+    relay_close(&relay);
+    free(shown);
+    static const char *const others[] = {"lockstep-saved",        "lockstep-saved x 1",
+                                         "lockstep-saved 3",      "lockstep-saved 3 0",
+                                         "lockstep-saved 3 nan",  "lockstep-saved 3 1 2",
+                                         "lockstep-saved -1 2.5", " lockstep-saved 3 1"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_false(run_saved_read(&seconds, others[i]));
+    (void)run_saved_write(record, 1, 0);
+    record[strlen(record) - 1] = '\0';
+    assert_true(run_saved_read(&seconds, record) && seconds > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(notices_are_taken_out_and_the_lost_rank_is_known),
         cmocka_unit_test(words_of_mpirun_about_itself_stay_in_the_log),
         cmocka_unit_test(the_first_error_is_kept_and_none_is_shown),
+        cmocka_unit_test(a_save_is_a_record_and_no_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

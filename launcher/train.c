@@ -17,6 +17,7 @@
 #include "launcher/choices.h"
 #include "launcher/commands.h"
 #include "launcher/config_changes.h"
+#include "launcher/guard.h"
 #include "launcher/processes.h"
 #include "launcher/restart.h"
 #include "launcher/run_folder.h"
@@ -233,6 +234,10 @@ static ls_status run_train(const void *given)
     LS_TRY(open_config(&stages, options));
     LS_TRY(check_workers(&stages, options->workers));
     const struct config *config = stages.list[0];
+    if (getenv("SLURM_JOB_ID") != NULL)
+        LS_TRY(guard_launcher(&(struct guard_options){.max_restarts = config->run.max_restarts,
+                                                      .window_s = config->run.restart_window_s,
+                                                      .grace_s = config->run.save_timeout_s}));
     LS_TRY(allocation_open(&allocation, options->hosts));
     LS_TRY(choice_starter(&starter, &program, config, allocation));
     LS_TRY(processes_find_worker(&worker));

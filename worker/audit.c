@@ -1,8 +1,10 @@
 /* The usual case costs one pass over the state and an exchange of 16 bytes; only when these differ
- * are the hashes of all ranges exchanged. */
+ * are the hashes of all ranges exchanged.  Ranges are hashed by all compute threads, where the
+ * state is in host memory; a hash does not depend on who makes it. */
 #include "worker/audit.h"
 
 #include <inttypes.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +32,8 @@ struct report { /* exchanged as bytes */
 
 struct audit {
     struct audit_options options;
-    float *piece;           /* [PIECE_ELEMENTS] */
+    int threads;            /* that hash */
+    float *pieces;          /* [threads][PIECE_ELEMENTS] */
     int64_t *adam_steps;    /* [parameters] */
     struct hash128 *totals; /* [size] */
     struct report own;
@@ -45,7 +48,8 @@ ls_status audit_open(struct audit **out, const struct audit_options *options)
     int size = comm_size(options->group);
     LS_TRY(core_alloc(&audit, 1));
     audit->options = *options;
-    LS_TRY(core_alloc(&audit->piece, PIECE_ELEMENTS));
+    audit->threads = options->threads > 1 ? options->threads : 1;
+    LS_TRY(core_alloc(&audit->pieces, (int64_t)audit->threads * PIECE_ELEMENTS));
     LS_TRY(core_alloc(&audit->adam_steps, jepa_parameters(options->jepa)->count));
     LS_TRY(core_alloc(&audit->totals, size));
     LS_TRY(core_alloc(&audit->all, size));
@@ -61,7 +65,7 @@ void audit_close(struct audit **audit)
 {
     if (*audit == NULL)
         return;
-    free((*audit)->piece);
+    free((*audit)->pieces);
     free((*audit)->adam_steps);
     free((*audit)->totals);
     free((*audit)->all);
@@ -90,7 +94,8 @@ static ls_status download(const struct audit *audit, float *into, int array, int
     return jepa_state_download(audit->options.jepa, &state);
 }
 
-static ls_status hash_range(struct hash128 *out, struct audit *audit, int array, int index)
+static ls_status hash_range(struct hash128 *out, const struct audit *audit, float *memory,
+                            int array, int index)
 {
     ls_status st = LS_OK;
     int64_t count = 0;
@@ -99,8 +104,8 @@ static ls_status hash_range(struct hash128 *out, struct audit *audit, int array,
     for (int64_t done_count = 0; done_count < count;) {
         int64_t piece = count - done_count < PIECE_ELEMENTS ? count - done_count : PIECE_ELEMENTS;
         int64_t offset = begin + done_count;
-        LS_TRY(download(audit, audit->piece, array, offset, piece));
-        *out = hash_add(*out, hash_buffer_at(audit->piece, (size_t)piece * sizeof *audit->piece,
+        LS_TRY(download(audit, memory, array, offset, piece));
+        *out = hash_add(*out, hash_buffer_at(memory, (size_t)piece * sizeof *memory,
                                              (uint64_t)array, (uint64_t)offset));
         done_count += piece;
     }
@@ -112,11 +117,24 @@ static ls_status hash_state(struct audit *audit)
 {
     ls_status st = LS_OK;
     struct report *own = &audit->own;
-    for (int a = 0; a < ARRAYS; a++) {
-        bool whole = !audit->options.divided || a == 0 || a == ARRAYS - 1;
-        for (int i = 0; i < RANGES_AN_ARRAY && whole; i++)
-            LS_TRY(hash_range(&own->ranges[a * RANGES_AN_ARRAY + i], audit, a, i));
+    char why[TEXT_BYTES] = "";
+    /* A failure's record belongs to its thread: its words are carried over. */
+#pragma omp parallel for schedule(dynamic) num_threads(audit->threads) if (audit->threads > 1)
+    for (int range = 0; range < RANGES - 1; range++) {
+        int array = range / RANGES_AN_ARRAY;
+        if (audit->options.divided && array != 0 && array != ARRAYS - 1)
+            continue;
+        float *memory = audit->pieces + (size_t)omp_get_thread_num() * PIECE_ELEMENTS;
+        ls_status hashed =
+            hash_range(&own->ranges[range], audit, memory, array, range % RANGES_AN_ARRAY);
+#pragma omp critical
+        if (hashed != LS_OK && st == LS_OK) {
+            st = hashed;
+            (void)snprintf(why, sizeof why, "%s", status_message());
+        }
     }
+    if (st != LS_OK)
+        return status_adopt(st, why);
     LS_TRY(jepa_state_download(audit->options.jepa,
                                &(struct jepa_state){.adam_steps = audit->adam_steps}));
     size_t counts = (size_t)jepa_parameters(audit->options.jepa)->count;

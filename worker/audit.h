@@ -22,6 +22,7 @@ struct audit_options {
     bool divided; /* moments and float32 masters are each rank's own: only what all ranks compute
                    * with is compared */
     int64_t own;  /* an element of the weights that this rank keeps: what audit_spoil spoils */
+    int threads;  /* that may read the state at the same time: 1 where it is on a card */
 };
 
 /* What an audit found; `good`: nothing.  Ranks beyond the first are counted only. */

@@ -291,6 +291,7 @@ static ls_status open_at_step(struct trainer *trainer)
                           .group = trainer->group,
                           .jepa = trainer->jepa,
                           .run = trainer->options->run,
+                          .threads = trainer->device.model.gpu ? 1 : trainer->device.threads,
                           .divided = trainer->divided,
                           .own = trainer->divided ? trainer->rank * trainer->division.slice : 0}));
     if (trainer->rank == 0) {

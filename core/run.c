@@ -58,6 +58,7 @@ ls_status run_end_write(const char *run, int64_t run_epoch, const struct run_end
         cJSON_AddStringToObject(json, "status", status_name(end->status)) == NULL ||
         cJSON_AddNumberToObject(json, "code", status_exit_code(end->status)) == NULL ||
         (end->rollback && cJSON_AddTrueToObject(json, "rollback") == NULL) ||
+        (end->node != NULL && cJSON_AddStringToObject(json, "node", end->node) == NULL) ||
         cJSON_AddStringToObject(json, "message", message) == NULL ||
         (text = cJSON_PrintUnformatted(json)) == NULL) {
         st = LS_FAIL(LS_NOMEM, "out of memory for an end record");
@@ -86,6 +87,7 @@ static ls_status end_read(struct run_end *out, const char *path)
     const cJSON *step = cJSON_GetObjectItemCaseSensitive(json, "step");
     const cJSON *status = cJSON_GetObjectItemCaseSensitive(json, "status");
     const cJSON *message = cJSON_GetObjectItemCaseSensitive(json, "message");
+    const cJSON *node = cJSON_GetObjectItemCaseSensitive(json, "node");
     if (!cJSON_IsNumber(rank) || !cJSON_IsNumber(step) || !cJSON_IsString(status) ||
         !cJSON_IsString(message)) {
         st = LS_FAIL(LS_DATA, "%s: not an end record", path);
@@ -96,6 +98,8 @@ static ls_status end_read(struct run_end *out, const char *path)
     out->rollback = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "rollback")) != 0;
     out->status = status_of_name(status->valuestring);
     LS_TRY(core_format(&out->message, "%s", message->valuestring));
+    if (cJSON_IsString(node))
+        LS_TRY(core_format(&out->node, "%s", node->valuestring));
 done:
     cJSON_Delete(json);
     free(text);
@@ -141,8 +145,10 @@ done:
 
 void run_ends_free(struct run_end **ends, int count)
 {
-    for (int i = 0; i < count && *ends != NULL; i++)
+    for (int i = 0; i < count && *ends != NULL; i++) {
         free((*ends)[i].message);
+        free((*ends)[i].node);
+    }
     free(*ends);
     *ends = NULL;
 }

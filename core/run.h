@@ -48,6 +48,7 @@ struct run_end {
     ls_status status;
     bool rollback; /* the next start passes over what made this one fail */
     char *message; /* one line; for a read record owned by it */
+    char *node;    /* likewise: whose memory or card is not to be trusted; NULL: none is blamed */
 };
 
 /* Write RUN/ends/EPOCH-RANK.json.  A failing worker writes it before it aborts, with the failure of

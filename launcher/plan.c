@@ -13,6 +13,7 @@
 #include "launcher/forecast.h"
 #include "launcher/node_counts.h"
 #include "launcher/page.h"
+#include "launcher/plan_memory.h"
 #include "launcher/plan_work.h"
 #include "launcher/scale.h"
 #include "launcher/text_file.h"
@@ -41,6 +42,7 @@ static const char *const card_names[] = {"H100", "H200", NULL};
 
 struct plan {
     const struct plan_options *options;
+    const struct config_stages *stages;
     const struct config *config;
     struct plan_work work;
     struct forecast_parts parts;
@@ -162,6 +164,29 @@ done:
     return st;
 }
 
+/* What the model takes; the state alone where the worker cannot be asked. */
+static void print_memory(const struct plan *plan)
+{
+    struct plan_memory m;
+    bool card = plan->parts.within_nodes;
+    if (plan_memory(&m, plan->stages, card) != LS_OK) {
+        page_row("memory", "state %.2f GB a worker; the rest is not known: %s",
+                 plan->work.state_bytes / 1e9, status_message());
+        status_clear();
+        return;
+    }
+    double all = m.state + m.activations + m.clips + (m.workspace > 0 ? m.workspace : 0);
+    char workspace[64] = "";
+    if (m.workspace >= 0)
+        (void)snprintf(workspace, sizeof workspace, ", workspace %.2f", m.workspace / 1e9);
+    page_row("memory", "%.2f GB a worker in %s: state %.2f, activations %.2f, clips %.2f%s%s%s",
+             all / 1e9, m.bf16 ? "bfloat16" : "float32", m.state / 1e9, m.activations / 1e9,
+             m.clips / 1e9, workspace,
+             card ? "; operators' workspace and NCCL's buffers come on top" : "",
+             plan->card != NULL && all > plan->card->memory_bytes ? "; more than the card has"
+                                                                  : "");
+}
+
 static void print_head(const struct plan *plan)
 {
     const struct plan_work *w = &plan->work;
@@ -176,11 +201,7 @@ static void print_head(const struct plan *plan)
              w->tokens, w->flops / 1e12, 100 * w->backward_share);
     page_row("its time", "%.4f s (%s), %.2f TFLOP/s; steps scatter by %.1f %%", p->micro_s,
              plan->source, w->flops / p->micro_s / 1e12, 100 * p->scatter);
-    page_row("state", "%.2f GB a worker%s; activations come on top, `lockstep train` prints all",
-             w->state_bytes / 1e9,
-             plan->card != NULL && w->state_bytes > plan->card->memory_bytes
-                 ? ": more than the card has"
-                 : "");
+    print_memory(plan);
     page_row("network", "%.2f Gbit/s a node for data, %.1f ns of CPU a byte; %.2g cores a worker",
              p->link_bytes_s * 8e-9, p->cpu_s_a_byte * 1e9, p->cores);
 }
@@ -259,7 +280,7 @@ static ls_status run_plan(const void *given)
     ls_status st = LS_OK;
     const struct plan_options *options = given;
     struct config_stages stages = {0};
-    struct plan plan = {.options = options};
+    struct plan plan = {.options = options, .stages = &stages};
     struct node_counts counts;
     LS_TRY(node_counts_read(&counts, options->nodes));
     LS_TRY(config_stages_open(&stages, options->paths.values[0], options->set.values,

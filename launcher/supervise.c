@@ -43,7 +43,8 @@ struct attempt {
     double killed_at; /* when it was told to end at once; 0: not */
     double lost_at;   /* when workers were too silent; 0: not */
     bool ended;
-    bool rollback; /* the workers said that the next start can do better */
+    bool rollback;     /* the workers said that the next start can do better */
+    char unsound[128]; /* the node that they do not trust; "": none */
     int wait_status;
 };
 
@@ -279,6 +280,8 @@ static ls_status judge(struct attempt *attempt, int64_t *out_step)
     bool woken = attempt->lost_at > 0 && cause != NULL && cause->status == LS_STOP;
     *out_step = cause != NULL ? cause->step : -1;
     attempt->rollback = cause != NULL && cause->rollback;
+    if (cause != NULL && cause->node != NULL)
+        (void)snprintf(attempt->unsound, sizeof attempt->unsound, "%s", cause->node);
     if (cause == NULL || (consequence && lost) || (woken && !attempt->told))
         st = explain(attempt);
     else if (cause->status == LS_STOP)
@@ -330,6 +333,8 @@ ls_status supervise(struct supervise_loss *out, const struct supervise_job *job,
     if (attempt.killed_at == 0)
         (void)snprintf(out->node, sizeof out->node, "%s", node);
     st = judge(&attempt, &step);
+    if (attempt.unsound[0] != '\0')
+        (void)snprintf(out->node, sizeof out->node, "%s", attempt.unsound);
     out->curable = attempt.rollback || lost_each_other(st) ||
                    ((st == LS_DEVICE || st == LS_IO) && step > 0 && step > saved);
     LS_TRY(forgive(&attempt, st));

@@ -27,7 +27,7 @@ struct supervise_job {
 
 /* How a start was lost. */
 struct supervise_loss {
-    char node[128]; /* where; "": it is not known */
+    char node[128]; /* where, or whose state deviated; "": it is not known */
     bool came_up;   /* the workers had found each other */
     bool curable;   /* another start may help */
 };

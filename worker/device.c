@@ -39,7 +39,7 @@ static int thread_count(const struct config *config, int local_size)
     return share > 0 ? share : 1;
 }
 
-static int bucket_of(const struct config *config)
+int worker_bucket_tokens(const struct config *config)
 {
     int64_t tokens = 0;
     if (config->run.bucket_tokens > 0)
@@ -75,7 +75,7 @@ ls_status worker_device_open(struct worker_device *out, const struct config *con
         else
             log_warn("dtype asked=bfloat16 used=float32 reason=no_fast_bf16_products");
     }
-    out->bucket_tokens = out->model.gpu ? bucket_of(config) : 1;
+    out->bucket_tokens = out->model.gpu ? worker_bucket_tokens(config) : 1;
     if (out->model.gpu)
         note_bucket(out);
     log_info("device name=%s dtype=%s threads=%d local_ranks=%d %s", out->model.table->name,

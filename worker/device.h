@@ -20,4 +20,7 @@ ls_status worker_device_open(struct worker_device *out, const struct config *con
                              int local_size) LS_MUST_CHECK;
 void worker_device_close(struct worker_device *device);
 
+/* Tokens to which a card pads mask lengths under this config.  Local. */
+int worker_bucket_tokens(const struct config *config);
+
 #endif

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/run.h"
 #include "core/watchdog.h"
+#include "worker/plan.h"
 #include "worker/prober.h"
 #include "worker/signals.h"
 #include "worker/trainer.h"
@@ -30,6 +31,7 @@ static void make_openmp_passive(char **argv)
 static void write_record(const struct trainer *trainer, ls_status st)
 {
     bool good = st == LS_OK || st == LS_STOP;
+    char host[FLIGHT_HOST_BYTES] = "";
     if (good ? trainer->rank != 0 : trainer->agreed && !trainer->own)
         return;
     struct run_end end = {.rank = trainer->rank,
@@ -39,6 +41,8 @@ static void write_record(const struct trainer *trainer, ls_status st)
                           .message = good ? NULL : (char *)status_message()};
     if (!good)
         log_error("%s", status_text());
+    if (trainer->unsound && gethostname(host, sizeof host - 1) == 0)
+        end.node = host;
     if (run_end_write(trainer->options->run, trainer->options->run_epoch, &end) != LS_OK)
         log_warn("no end record: %s", status_text());
 }
@@ -90,6 +94,11 @@ int main(int argc, char **argv)
     if (st == LS_OK && options.help) {
         worker_options_help();
         return 0;
+    }
+    if (st == LS_OK && options.memory) {
+        st = worker_plan_print(&options);
+        if (st == LS_OK)
+            return 0;
     }
     if (st == LS_OK)
         st = worker_signals_open();

@@ -57,6 +57,11 @@ static const struct option options[] = {
      .offset = AT(probe),
      .value = "",
      .help = "a frozen probe by RUN/probe.yaml in place of training by RUN/config.yaml"},
+    {.name = "--memory",
+     .type = OPTION_FLAG,
+     .offset = AT(memory),
+     .value = "",
+     .help = "print what the model would take, as JSON, and end"},
     {.name = "--help", .type = OPTION_FLAG, .offset = AT(help), .value = "", .help = "this text"},
 };
 #undef AT

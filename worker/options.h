@@ -20,6 +20,7 @@ struct worker_options {
     enum config_device device; /* in place of the config's, when given */
     bool probe;                /* RUN/probe.yaml is wanted, not a training run */
     bool help;                 /* only the help is wanted */
+    bool memory;               /* only the memory plan is */
 };
 
 /* Parse.  Local.  Errors: LS_USAGE. */

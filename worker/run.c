@@ -28,6 +28,7 @@ static ls_status audit(struct trainer *trainer)
     if (st != LS_OK) {
         trainer->agreed = !comm_is_broken(trainer->group);
         trainer->own = found.good || found.rank == trainer->rank;
+        trainer->unsound = !found.good && found.majority && found.rank == trainer->rank;
         return st;
     }
     if (trainer->audited_step < 0)

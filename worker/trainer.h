@@ -94,6 +94,7 @@ struct trainer {
      * this rank's, not one that it was told of. */
     bool agreed, own;
     bool rollback; /* and the next start knows what to do better */
+    bool unsound;  /* and it is this machine that is not to be trusted */
 };
 
 /* Join the job, open all, compare the ranks, take up the newest checkpoint.  On failure the trainer

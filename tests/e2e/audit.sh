@@ -19,6 +19,7 @@ for rank in 0 1; do
     [ -s "$WORK/flipped/audit/step-000000010-rank-000$rank-weights-0.f32" ] || fail "flipped: no copy of rank $rank"
 done
 [ ! -e "$WORK/flipped/audit/step-000000010-rank-0002-weights-0.f32" ] || fail "flipped: a copy of a rank that is right but not the first"
+[ "$(sed -n 's/.*"node":"\([^"]*\)".*/\1/p' "$WORK"/flipped/ends/000001-0001.json)" = "$(hostname)" ] || fail "flipped: the record blames no node"
 cmp -s "$WORK"/flipped/audit/*-rank-000[01]-weights-0.f32 && fail "flipped: the copies are equal"
 same_digest whole flipped
 same_values whole flipped
@@ -27,6 +28,7 @@ same_values whole flipped
 LS_FAULT=fail:flip:9:1:1 train two 2 "${short[@]}" || fail "two: $(tail -1 "$WORK/two.log")"
 grep -q 'audit of step 10: 2 ranks, from rank 0 on node .* nobody can tell which is right' "$WORK/two.log" ||
     fail "two: not told: $(grep workers_lost "$WORK/two.log")"
+grep -q '"node"' "$WORK"/two/ends/*.json && fail "two: a node is blamed"
 [ "$(find "$WORK/two/audit" -name '*-weights-0.f32' | wc -l)" = 2 ] || fail "two: not both copies"
 # Rank 1 pauses for 6 s in step 6: all wait for it, and it is named.
 LS_FAULT=pause:step:6:1:1 train pause 2 "${short[@]}" --set lockstep.ranks_freq=8 || fail "pause: $(tail -1 "$WORK/pause.log")"

@@ -37,6 +37,26 @@ scale --nodes 1 || fail "again: $(tail -1 "$WORK/log")"
 [ "$before" = "$(cat "$WORK/out/scale.csv")" ] || fail "it measured again"
 [ ! -e "$WORK/out/runs/nodes-1-repeat-1/checkpoints" ] || fail "a checkpoint was left"
 
+# What the model takes is what `train` says of it before it takes it.
+"$BUILD/lockstep-worker" "$WORK/out/runs/nodes-1-repeat-1" --memory --device cpu >"$WORK/memory" 2>"$WORK/log" || fail "--memory: $(tail -1 "$WORK/log")"
+planned=$(tr ',' '\n' <"$WORK/memory" | awk -F: '$2 ~ /^[0-9]/ { sum += $2 } END { printf "%d", (sum + 1048575) / 1048576 }')
+[ "$planned" = "$(sed -n 's/.* memory_plan .* all_mb=\([0-9]*\) .*/\1/p' "$WORK/out/runs/nodes-1-repeat-1.log")" ] ||
+    fail "planned $planned MiB: $(cat "$WORK/memory"); $(grep memory_plan "$WORK/out/runs/nodes-1-repeat-1.log")"
+
+# Killed without a word, it takes its run with it.
+scale --nodes 1 --steps 100000 -o "$WORK/killed" &
+for tries in $(seq 300); do
+    grep -qs '^step 3/' "$WORK/killed/runs/nodes-1-repeat-1.log" && break
+    [ "$tries" -lt 300 ] || fail "killed: no step: $(tail -1 "$WORK/killed/runs/nodes-1-repeat-1.log")"
+    sleep 0.1
+done
+kill -9 "$(pgrep -f "scale configs/demo.yaml.*-o $WORK/killed")"
+for tries in $(seq 300); do
+    pgrep -f "$WORK/killed/runs" >"$WORK/left" || break
+    [ "$tries" -lt 300 ] || fail "killed: left running: $(pgrep -fa "$WORK/killed/runs")"
+    sleep 0.1
+done
+
 refuses 'under other settings' --nodes 1 --set data.batch_size=1
 refuses 'need --hosts, a SLURM job, or --submit' --nodes 1,2
 refuses 'node counts' --weak
@@ -54,6 +74,7 @@ plan --profile "$WORK/out" --link 10 --nodes 1,2 -o "$WORK/forecast" || fail "pl
 measured=$(awk -F, 'NR > 1 { sum += $6 } END { print sum / 2 }' "$WORK/out/scale.csv")
 awk -F, -v m="$measured" 'NR == 2 { d = $3 - m; exit !(d < 1e-4 && d > -1e-4) }' "$WORK/forecast/plan.csv" ||
     fail "plan: one node was $measured s: $(sed -n 2p "$WORK/forecast/plan.csv")"
+grep -Eq '^memory .* float32: state [0-9.]+, activations [0-9.]+, clips [0-9.]+, workspace' "$WORK/plan" || fail "plan: no memory: $(cat "$WORK/plan")"
 grep -q '^    2 .* network$' "$WORK/plan" || fail "plan: two nodes at 10 Mbit/s: $(cat "$WORK/plan")"
 plan --nodes 2 && fail "plan: no profile and no card, and it goes on"
 grep -q 'is not guessed' "$WORK/log" || fail "plan: it says: $(cat "$WORK/log")"

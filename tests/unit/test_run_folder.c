@@ -297,8 +297,11 @@ static void the_cause_of_an_end_is_not_its_consequence(void **unused)
     int count = 0;
     struct run_end end = {.rank = 0, .step = 7, .status = LS_COMM, .message = "rank 1 is gone"};
     assert_good(run_end_write(base, 3, &end));
-    end = (struct run_end){
-        .rank = 2, .step = 7, .status = LS_DATA, .message = "a \"b\".mp4: no video stream"};
+    end = (struct run_end){.rank = 2,
+                           .step = 7,
+                           .status = LS_DATA,
+                           .message = "a \"b\".mp4: no video stream",
+                           .node = "node3"};
     assert_good(run_end_write(base, 3, &end));
     end = (struct run_end){.rank = 0, .step = 9, .status = LS_OK};
     assert_good(run_end_write(base, 4, &end));
@@ -309,6 +312,8 @@ static void the_cause_of_an_end_is_not_its_consequence(void **unused)
     assert_int_equal(cause->rank, 2);
     assert_int_equal(cause->status, LS_DATA);
     assert_string_equal(cause->message, "a \"b\".mp4: no video stream");
+    assert_string_equal(cause->node, "node3");
+    assert_null(ends[0].node);
     run_ends_free(&ends, count);
     assert_good(run_ends_read(&ends, &count, base, 4));
     assert_int_equal(count, 1);

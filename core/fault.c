@@ -27,9 +27,10 @@ void fault_arm(enum fault_action action, const char *site, int64_t nth, int erro
     atomic_store(&armed, (int)action);
 }
 
-void fault_arm_text(const char *text, int rank, int64_t run_epoch)
+/* One fault of the list; whether it is for this rank and epoch, and armed. */
+static bool arm_one(const char *text, int rank, int64_t run_epoch)
 {
-    static char site[32];
+    static char site[32]; /* of the armed one */
     static const struct {
         const char *name;
         enum fault_action action;
@@ -42,18 +43,27 @@ void fault_arm_text(const char *text, int rank, int64_t run_epoch)
     long long nth = 0;
     long long epoch = 0;
     int wanted = 0;
-    if (text == NULL)
-        return;
     site[0] = '\0';
     if (sscanf(text, "%15[a-z-]:%31[a-z_]:%lld:%d:%lld", action, site, &nth, &wanted, &epoch) !=
             5 &&
         sscanf(text, "%15[a-z-]::%lld:%d:%lld", action, &nth, &wanted, &epoch) != 4)
-        return;
-    if ((wanted >= 0 && rank != wanted) || run_epoch != epoch)
-        return;
+        return false;
+    if ((wanted >= 0 && rank != wanted) || (epoch < 0 ? run_epoch > -epoch : run_epoch != epoch))
+        return false;
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
-        if (strcmp(actions[i].name, action) == 0)
+        if (strcmp(actions[i].name, action) == 0) {
             fault_arm(actions[i].action, site[0] != '\0' ? site : NULL, nth, actions[i].error);
+            return true;
+        }
+    return false;
+}
+
+void fault_arm_text(const char *text, int rank, int64_t run_epoch)
+{
+    for (const char *one = text; one != NULL && !arm_one(one, rank, run_epoch);) {
+        const char *comma = strchr(one, ',');
+        one = comma != NULL ? comma + 1 : NULL;
+    }
 }
 
 int64_t fault_count(void)

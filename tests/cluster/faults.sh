@@ -3,14 +3,16 @@
 # alone
 # tests/cluster/faults.sh [FAULT...]: runs of 200 steps on 4 virtual nodes under a real SLURM, each hurt once in its
 # middle.  Each must end by itself (one of them: after a second `lockstep submit`) with the digest of a run that nobody
-# disturbed, a final checkpoint that verifies, and nothing left on any node.  What was noticed when, and what the user
+# disturbed (a NaN: of a run with the same NaN on one machine; a node left out: with its losses), a final checkpoint that
+# verifies, and nothing left on any node.  What was noticed when, and what the user
 # read, goes into a table: $LOGS/faults.md.  Without arguments: all faults.
 # shellcheck source=tests/cluster/lib_faults.sh
 . "$(dirname "$0")/lib_faults.sh"
 LOGS=${LOGS:-$BUILD}
 TABLE=$LOGS/faults.md
-ALL="rank_killed rank_segfault rank_stopped exit_in_save damaged_checkpoint full_disk mpirun_killed launcher_killed cable_cut
-    node_crash batch_node_crash requeue preempted time_limit slurmd_killed slurmctld_restarted flipped_bit rank_loops"
+ALL="rank_killed rank_segfault rank_stopped exit_in_save damaged_checkpoint full_disk mpirun_killed launcher_killed batch_process_killed cable_cut
+    node_crash batch_node_crash requeue preempted time_limit slurmd_killed slurmctld_restarted flipped_bit
+    bad_node not_a_number numbers_stay_bad rank_loops"
 
 # Steps that were done twice: the last one that was finished before the next start (the metrics know it when the fault
 # comes, the log may know more) less the step from which that start went on.
@@ -30,6 +32,12 @@ prepare() { # FAULT: into OPTIONS, and what has to be there before the start
     exit_in_save) export LS_FAULT=kill:fsync:13:2:1 ;; # rank 2, in its fourth save, only at the first start
     flipped_bit) export LS_FAULT=fail:flip:70:1:1 && OPTIONS=(--set lockstep.audit_freq=10) ;;    # in rank 1's weights
     rank_loops) export LS_FAULT=hang:step:70:1:1 && OPTIONS=(--set lockstep.step_timeout_s=8) ;; # rank 1, for ever
+    bad_node) # rank 1 flips a bit in its first two starts: then its node is left out
+        export LS_FAULT=fail:flip:70:1:-2
+        OPTIONS=(--set lockstep.audit_freq=10 --set lockstep.min_workers=3)
+        ;;
+    not_a_number) export LS_FAULT=fail:not_finite:70:1:1 ;; # one loss of rank 1
+    numbers_stay_bad) export LS_FAULT=fail-for-good:not_finite:70:1:1 && OPTIONS=(--set lockstep.max_bad_steps=3) ;;
     rank_stopped) OPTIONS=(--set lockstep.step_timeout_s=8) ;;
     time_limit) OPTIONS=(--set 'slurm.time="1"' --set slurm.signal=USR1@53) ;;
     full_disk)
@@ -39,10 +47,40 @@ prepare() { # FAULT: into OPTIONS, and what has to be there before the start
     esac
 }
 
+# What the run's end is held against, into WANTED; "": its losses alone.
+wanted_of() { # FAULT
+    WANTED=$DIGEST
+    case $1 in
+    not_a_number | numbers_stay_bad)
+        slurm timeout 120 "$lockstep" train tests/cluster/run.yaml -n "$NODES" --set "folder=$WORK/$1-alone" \
+            --set "data.datasets=[$WORK/data]" "${OPTIONS[@]}" >"$WORK/log" 2>&1 || fail "$1 on one machine: $(tail -1 "$WORK/log")"
+        WANTED=$(digest_of "$1-alone")
+        [ "${#WANTED}" = 32 ] || fail "$1 on one machine: no digest"
+        [ "$WANTED" != "$DIGEST" ] || fail "$1 on one machine: the NaN changed nothing"
+        ;;
+    bad_node) WANTED= ;;
+    esac
+}
+last_loss() { tail -n 1 "$WORK/$1/metrics.jsonl" | sed -n 's/.*"loss":\([^,]*\),.*/\1/p'; }
+# What else must have happened.
+told_of() { # FAULT
+    case $1 in
+    damaged_checkpoint) grep -q 'checkpoint_damaged' <(cat_logs) || fail "$RUN: the damage was not told" ;;
+    launcher_killed) grep -q 'launcher_lost signal=9 (Killed) restart=1' <(cat_logs) || fail "$RUN: the guard said nothing" ;;
+    numbers_stay_bad) grep -q 'skipped_draws steps=3 last=71' <(cat_logs) || fail "$RUN: the bad draws were not passed over" ;;
+    bad_node)
+        grep -q 'node_left_out node=node2 reason=failed_twice_or_gone workers=3' <(cat_logs) || fail "$RUN: node2 was not left out"
+        awk -v a="$(last_loss undisturbed)" -v b="$(last_loss "$RUN")" 'BEGIN { exit !(a > 0 && (a - b) / a < 1e-6 && (b - a) / a < 1e-6) }' ||
+            fail "$RUN: the last loss is $(last_loss "$RUN"), undisturbed $(last_loss undisturbed)"
+        ;;
+    esac
+}
+
 one_fault() { # FAULT
     local fault=$1 noticed_after=- again_after=- at words
     RUN=$fault
     prepare "$fault"
+    wanted_of "$fault"
     submit "$RUN" "${OPTIONS[@]}"
     JOB=$(job_of "$RUN")
     wait_until 60 "$RUN: step $STEP" has_step "$RUN" "$STEP"
@@ -56,7 +94,7 @@ one_fault() { # FAULT
         mend "$fault"
         link_rate off
         ;;
-    launcher_killed)
+    batch_process_killed)
         mend "$fault"
         noticed_after=$(since "$at")
         ;;
@@ -69,16 +107,16 @@ one_fault() { # FAULT
         ;;
     esac
     case $fault in
-    slurmctld_restarted | full_disk) ;;
+    slurmctld_restarted | full_disk | not_a_number) ;;
     *)
         wait_until 120 "$RUN: running again" runs_again
         again_after=$(since "$at")
         ;;
     esac
     ends_whole 180
-    [ "$fault" != damaged_checkpoint ] || grep -q 'checkpoint_damaged' <(cat_logs) || fail "$RUN: the damage was not told"
+    told_of "$fault"
     words=$(first_words)
-    [ "$fault" != launcher_killed ] || words="status: $(sed -n 's/^\(state  *lost\|next\)  *//p' "$WORK/status" | tail -n 1)"
+    [ "$fault" != batch_process_killed ] || words="status: $(sed -n 's/^\(state  *lost\|next\)  *//p' "$WORK/status" | tail -n 1)"
     echo "| ${fault//_/ } | $noticed_after | $again_after | $(repeated) | ${words:--} |" >>"$TABLE"
     tail -n 1 "$TABLE"
 }
@@ -96,4 +134,4 @@ for fault in $faults; do
     one_fault "$fault"
     count=$((count + 1))
 done
-pass "$count faults, each run ended with the digest of the undisturbed one; table in $TABLE"
+pass "$count faults, each run ended as it should have; table in $TABLE"

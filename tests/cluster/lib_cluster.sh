@@ -61,6 +61,9 @@ step_of() { # RUN: its last finished step, 0 before the first
 state_of() { # RUN: what the launcher wrote last
     sed -n 's/.*"state":[[:space:]]*"\([a-z]*\)".*/\1/p' "$WORK/$1/job.json" 2>/dev/null
 }
+launcher_of() { # RUN: the process that the launcher's own record names, on the node of the batch process
+    sed -n 's/.*"pid":[[:space:]]*\([0-9]*\).*/\1/p' "$WORK/$1/job.json"
+}
 job_state() { slurm squeue --noheader --states=all --format=%T --jobs "$1" 2>/dev/null; }
 
 # wait_until SECONDS WHAT COMMAND...: until the command succeeds; else the test fails and says what did not come.
@@ -78,7 +81,7 @@ describe() {
     [ -z "$RUN" ] && return
     [ -z "$LEFT" ] || echo "left on $LEFT"
     echo "state $(state_of "$RUN"), step $(step_of "$RUN"), queue: $(slurm squeue --noheader --format='%i %T %R' 2>&1 | tr '\n' ' '), log:"
-    cat "$WORK/$RUN"/slurm-*.log 2>/dev/null | grep -v '^step ' | tail -n 12
+    cat "$WORK/$RUN"/slurm-*.log "$WORK/$RUN"-[0-9]*.log 2>/dev/null | grep -v '^step ' | tail -n 12
 }
 has_step() { [ "$(step_of "$1")" -ge "$2" ]; }
 has_state() { [ "$(state_of "$1")" = "$2" ]; }

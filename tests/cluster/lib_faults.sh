@@ -36,7 +36,10 @@ hurt() {
         ;;
     full_disk) head -c 200000000 /dev/zero >"$WORK/disk/filler" 2>/dev/null || : ;;
     mpirun_killed) signal_on KILL node1 mpirun ;;
-    launcher_killed) signal_on KILL node1 lockstep ;;
+    launcher_killed) on_node node1 kill -s KILL "$(launcher_of "$RUN")" ;;
+    batch_process_killed) # the launcher's guard, which is what SLURM watches
+        on_node node1 kill -s KILL "$(on_node node1 ps -o ppid= -p "$(launcher_of "$RUN")")" || fail "$RUN: no guard"
+        ;;
     cable_cut) "$cluster" cut node3 ;;
     node_crash) "$cluster" crash node3 ;;
     batch_node_crash) "$cluster" crash node1 ;;
@@ -46,7 +49,7 @@ hurt() {
             fail "$RUN: $(cat "$WORK/urgent")"
         ;;
     time_limit) ;;                 # asked for at the start
-    flipped_bit | rank_loops) ;; # armed, and about to come
+    flipped_bit | bad_node | rank_loops | not_a_number | numbers_stay_bad) ;; # armed, and about to come
     slurmd_killed) "$cluster" stop-slurmd node2 ;;
     slurmctld_restarted)
         sleep 6 # it writes jobs down within seconds; one that it has not would be unknown to it afterwards, and ended
@@ -64,10 +67,10 @@ mend() {
     slurmd_killed) sleep 20 && "$cluster" start-slurmd node2 ;;
     slurmctld_restarted) sleep 3 && "$cluster" start-slurmctld ;;
     full_disk) rm "$WORK/disk/filler" ;;
-    launcher_killed)
+    batch_process_killed)
         wait_until 40 "$RUN: the job ends" has_ended "$JOB"
         slurm "$lockstep" status "$WORK/$RUN" >"$WORK/status" || fail "$RUN: status: exit code $?"
-        grep -q '^state  *lost' "$WORK/status" || fail "$RUN: status does not say lost: $(cat "$WORK/status")"
+        grep -Eq '^state  *(lost|stopped)' "$WORK/status" || fail "$RUN: status does not say lost: $(cat "$WORK/status")"
         submit "$RUN" "${OPTIONS[@]}"
         JOB=$(job_of "$RUN")
         ;;
@@ -99,9 +102,10 @@ undisturbed() {
     wait_until 120 "undisturbed: finished" has_state "$RUN" finished
     wait_until 20 "undisturbed: nothing left" nothing_left
     DIGEST=$(digest_of "$RUN")
+    WANTED=$DIGEST
     [ "${#DIGEST}" = 32 ] || fail "undisturbed: no digest: $(describe)"
 }
-# ends_whole SECONDS: the run ends by itself with the digest of the undisturbed one, and leaves nothing.
+# ends_whole SECONDS: the run ends by itself with the digest WANTED ("": any), and leaves nothing.
 ends_whole() {
     local digest
     wait_until "$1" "$RUN: finished" has_state "$RUN" finished
@@ -110,6 +114,6 @@ ends_whole() {
     wait_until 20 "$RUN: nothing left" nothing_left
     [ "$(step_of "$RUN")" = 200 ] || fail "$RUN: ended at step $(step_of "$RUN")"
     digest=$(digest_of "$RUN")
-    [ "$digest" = "$DIGEST" ] || fail "$RUN: digest $digest, undisturbed $DIGEST; $(describe)"
+    [ -z "$WANTED" ] || [ "$digest" = "$WANTED" ] || fail "$RUN: digest $digest, wanted $WANTED; $(describe)"
     "$lockstep" verify "$WORK/$RUN" >"$WORK/log" 2>&1 || fail "$RUN: does not verify: $(head -1 "$WORK/log")"
 }

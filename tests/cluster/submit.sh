@@ -2,7 +2,8 @@
 # timeout: 400
 # alone
 # submit, status and cancel on 4 virtual nodes under a real SLURM: a dry run, a second submission, a cancelled run that
-# goes on with fewer nodes, a chain, srun as the starter, a job that its user has removed.
+# goes on with fewer nodes, a chain at a site without PMIx, workers in a container at one with Ethernet, srun as the
+# starter, a job that its user has removed.
 # shellcheck source=tests/cluster/lib_cluster.sh
 . "$(dirname "$0")/lib_cluster.sh"
 cluster_up
@@ -67,7 +68,7 @@ finishes ''
 
 # Three starts in a chain: the first job is warned, the last one has nothing left to do.
 RUN=chain
-submit "$RUN" --chain 3
+submit "$RUN" --chain 3 --set slurm.template=slurm/no_pmix.sbatch
 JOB=$(job_of "$RUN")
 wait_until 60 "$RUN: step 40" has_step "$RUN" 40
 slurm scancel --batch --signal=USR1 "$JOB" || fail "$RUN: scancel: exit code $?"
@@ -75,6 +76,23 @@ wait_until 60 "$RUN: the second job" grep -qs "workers_started .* start=2" "$WOR
 wait_until 60 "$RUN: the third job" grep -qs 'finished step=200' "$WORK/$RUN/slurm-$((JOB + 2)).log"
 finishes ''
 DIGEST=$(digest_of "$RUN")
+
+# Every worker in a mount and a host name space of its own, as a container has them; it is found, told and ended in there.
+RUN=container
+# shellcheck disable=SC2016 # expands on the node
+spaces_of() { on_node node2 sh -c 'readlink "/proc/$1/ns/mnt" "/proc/$1/ns/uts"' sh "$1"; }
+submit "$RUN" --set slurm.template=slurm/ethernet.sbatch --set 'slurm.container=unshare --mount --uts'
+JOB=$(job_of "$RUN")
+wait_until 60 "$RUN: step 30" has_step "$RUN" 30
+worker=$(process_on node2 lockstep-worker | head -1)
+[ -n "$worker" ] || fail "$RUN: no worker on node2; $(describe)"
+[ "$(spaces_of "$worker" | sort | comm -12 - <(spaces_of 1 | sort))" = '' ] || fail "$RUN: the worker is in no container: $(spaces_of "$worker")"
+signal_on KILL node3 lockstep-worker
+wait_until 60 "$RUN: starts again" grep -qs 'workers_started .* start=2' "$WORK/$RUN/slurm-$JOB.log"
+wait_until 60 "$RUN: step 80" has_step "$RUN" 80
+slurm scontrol requeue "$JOB" || fail "$RUN: scontrol requeue: exit code $?"
+finishes "$DIGEST"
+[ "$(grep -c 'stopped step=' "$WORK/$RUN/slurm-$JOB.log")" = 1 ] || fail "$RUN: the requeued workers did not save and stop: $(describe)"
 
 # srun starts the workers; a rank is killed, and SLURM puts the job back once.
 RUN=srun
@@ -97,4 +115,4 @@ slurm scancel "$JOB"
 wait_until 30 "$RUN: job ended" has_ended "$JOB"
 wait_until 20 "$RUN: nothing left" nothing_left
 case $(job_state "$JOB") in CANCELLED) ;; *) fail "$RUN: job is $(job_state "$JOB")" ;; esac
-pass "dry run, cancel, fewer nodes, chain, srun, removed job"
+pass "dry run, cancel, fewer nodes, chain, container, srun, removed job"

@@ -196,6 +196,33 @@ static void a_new_folder_is_durable_and_the_cause_of_a_failure_is_told(void **st
     assert_non_null(strstr(status_message(), "other: cannot make folder: No space left on device"));
 }
 
+/* How the third passing of `site` ends for a rank and epoch, after arming from `text`. */
+static int third_of(const char *text, int rank, int64_t epoch, const char *site)
+{
+    fault_arm(FAULT_OFF, NULL, 0, 0);
+    fault_arm_text(text, rank, epoch);
+    int error = 0;
+    for (int i = 0; i < 3; i++)
+        error = fault_point(site);
+    fault_arm(FAULT_OFF, NULL, 0, 0);
+    return error;
+}
+
+static void a_list_arms_what_is_for_this_rank_and_start(void **state)
+{
+    (void)state;
+    static const char list[] = "fail:write:3:1:4,nonsense,fail:flip:3:-1:-2,fail::3:2:9";
+    assert_int_equal(third_of(list, 1, 4, "write"), ENOSPC);
+    assert_int_equal(third_of(list, 1, 4, "flip"), 0);
+    assert_int_equal(third_of(list, 0, 4, "write"), 0);
+    assert_int_equal(third_of(list, 0, 1, "flip"), ENOSPC);
+    assert_int_equal(third_of(list, 5, 2, "flip"), ENOSPC);
+    assert_int_equal(third_of(list, 5, 3, "flip"), 0);
+    assert_int_equal(third_of(list, 2, 9, "anything"), ENOSPC);
+    assert_int_equal(third_of(NULL, 1, 4, "write"), 0);
+    assert_int_equal(third_of("", 1, 4, "write"), 0);
+}
+
 static void a_folder_is_removed_but_not_what_links_lead_to(void **state)
 {
     (void)state;
@@ -288,6 +315,7 @@ int main(void)
         IN_FOLDER(a_folder_is_removed_but_not_what_links_lead_to),
         IN_FOLDER(names_are_listed_in_order_of_bytes),
         IN_FOLDER(rename_and_sync_tell_their_failures),
+        cmocka_unit_test(a_list_arms_what_is_for_this_rank_and_start),
         cmocka_unit_test(the_limit_of_open_files_is_raised_as_far_as_it_goes),
         cmocka_unit_test(memory_is_zeroed_and_its_size_checked),
     };

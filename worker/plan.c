@@ -32,12 +32,14 @@ static ls_status plan_stage(struct jepa_memory *most, bool *bf16, const struct c
                             bool on_card)
 {
     ls_status st = LS_OK;
-    struct trainer trainer = {.config = (struct config *)config};
+    /* As many workers as a step has micro-batches: a divided state is smallest then. */
+    struct trainer trainer = {.config = (struct config *)config, .size = config->micro_batches};
+    bool divided = config->optimization.optimizer_state == CONFIG_SHARDED && trainer.size > 1;
     struct op_table card;
     struct jepa_options options;
     struct jepa_memory memory;
     LS_TRY(open_device(&trainer.device, &card, config, on_card));
-    LS_TRY(trainer_model_options(&options, &trainer));
+    LS_TRY(trainer_model_options(&options, &trainer, divided));
     LS_TRY(jepa_plan(&memory, &options, trainer.device.model.table, trainer.device.model.device));
     if (memory.device > most->device) {
         *most = memory;

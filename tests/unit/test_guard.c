@@ -30,7 +30,7 @@ static _Noreturn void live(int lives, int life, int deaths, bool waits)
 {
     sigset_t told;
     int number = 0;
-    char byte = (char)life;
+    unsigned char byte = (unsigned char)life;
     (void)sigemptyset(&told);
     (void)sigaddset(&told, SIGUSR1);
     if (waits && sigprocmask(SIG_BLOCK, &told, NULL) != 0)
@@ -55,7 +55,7 @@ static struct guarded start(int deaths, int max_restarts, bool waits)
         const struct guard_options options = {
             .max_restarts = max_restarts, .window_s = ENDLESS, .grace_s = 0.2};
         int counter[2]; /* a pipe that holds the number of the next launcher */
-        char byte = 1;
+        unsigned char byte = 1;
         if (pipe(counter) != 0 || write(counter[1], &byte, 1) != 1 ||
             guard_launcher(&options) != LS_OK)
             _exit(96);
@@ -74,7 +74,7 @@ static struct guarded start(int deaths, int max_restarts, bool waits)
 static int end_of(const struct guarded *guarded, int *lives)
 {
     int status = 0;
-    char byte = 0;
+    unsigned char byte = 0;
     *lives = 0;
     while (read(guarded->lives, &byte, 1) == 1)
         *lives = byte;
@@ -116,7 +116,7 @@ static void signals_are_handed_on_and_the_code_comes_back(void **unused)
 {
     (void)unused;
     int lives = 0;
-    char byte = 0;
+    unsigned char byte = 0;
     struct guarded guarded = start(0, 3, true);
     assert_int_equal(read(guarded.lives, &byte, 1), 1);
     assert_int_equal(kill(guarded.guard, SIGUSR1), 0);
@@ -128,7 +128,7 @@ static void a_guard_that_dies_asks_its_launcher_to_stop(void **unused)
 {
     (void)unused;
     int lives = 0;
-    char byte = 0;
+    unsigned char byte = 0;
     struct guarded guarded = start(0, 3, true);
     assert_int_equal(read(guarded.lives, &byte, 1), 1);
     assert_int_equal(kill(guarded.guard, SIGKILL), 0);

@@ -1,7 +1,7 @@
 /* Time of a training step.
  *
  *   bench_step [--device cpu|cuda|emulated] [--dtype float32|bfloat16] [--threads N] [--seconds S]
- *              [--only NAME] [--clock wall|cpu]
+ *              [--only NAME | --like DIMxDEPTHxHEADS:FRAMESxPIXELS:CLIPS] [--clock wall|cpu]
  *
  * On the CPU: vit_tiny, vit_small and vit_base (predictor 384 wide, 12 blocks, 12 heads, the public
  * default) at 16 frames of 112 and 224 pixels, and the demo's model, 2 clips, float32.  On a card,
@@ -67,6 +67,7 @@ struct settings {
     bool cpu_clock;
     double seconds; /* about how long a line is measured */
     const char *only;
+    struct step_subject own; /* clips 0: none */
 };
 
 struct bench {
@@ -311,6 +312,8 @@ static bool read_setting(struct settings *out, const char *name, const char *val
         out->seconds = strtod(value, NULL);
     else if (strcmp(name, "--only") == 0)
         out->only = value;
+    else if (strcmp(name, "--like") == 0)
+        return step_subject_read(&out->own, value);
     else if (strcmp(name, "--device") == 0)
         return read_device(out, value);
     else if (strcmp(name, "--clock") == 0 &&
@@ -362,19 +365,24 @@ int main(int argc, char **argv)
     int ran = 0;
     if (read_settings(&settings, argc, argv) != 0) {
         (void)fprintf(stderr, "usage: bench_step [--device cpu|cuda|emulated] [--dtype "
-                              "float32|bfloat16] [--threads N] [--seconds S] [--only NAME] "
+                              "float32|bfloat16] [--threads N] [--seconds S] [--only NAME | "
+                              "--like DIMxDEPTHxHEADS:FRAMESxPIXELS:CLIPS] "
                               "[--clock wall|cpu]\n");
         return 2;
     }
     const bool cpu = settings.device == CONFIG_DEVICE_CPU;
     (void)printf("training step, %s, %s",
-                 cpu ? "micro-batch of 2 clips" : "micro-batches of the public configs",
+                 settings.own.clips > 0 ? "its own sizes"
+                 : cpu                  ? "micro-batch of 2 clips"
+                                        : "micro-batches of the public configs",
                  settings.dtype == OP_BF16 ? "bfloat16" : "float32");
     if (cpu)
         (void)printf(", %d threads%s", settings.threads,
                      settings.cpu_clock ? ", CPU time over threads" : "");
     (void)printf("\n");
     clock_threads = settings.cpu_clock ? settings.threads : 0;
+    if (settings.own.clips > 0)
+        return run_apart(&settings.own, &settings);
     int code = 0;
     if (cpu || settings.only != NULL)
         code = run_list(STEP_CPU, &settings, &ran);

@@ -65,6 +65,20 @@ bool step_subject_called(const struct step_subject *subject, const char *name)
     return strcmp(name, label) == 0 || strcmp(name, sizes) == 0;
 }
 
+bool step_subject_read(struct step_subject *out, const char *text)
+{
+    int end = 0;
+    *out = (struct step_subject){"own", 0, 0, 0, 0, PREDICTOR, 0, 0, 16, 0};
+    if (sscanf(text, "%dx%dx%d:%dx%d:%d%n", &out->dim, &out->depth, &out->heads, &out->frames,
+               &out->pixels, &out->clips, &end) != 6 ||
+        text[end] != '\0')
+        return false;
+    out->hidden = 4 * out->dim;
+    return out->dim > 0 && out->depth > 0 && out->heads > 0 && out->dim % (2 * out->heads) == 0 &&
+           out->frames > 0 && out->frames % TUBELET == 0 && out->pixels > 0 &&
+           out->pixels % out->patch == 0 && out->clips > 0;
+}
+
 static struct mask_grid grid_of(const struct step_subject *subject)
 {
     const int side = subject->pixels / subject->patch;

@@ -31,6 +31,10 @@ const struct step_subject *step_subjects(enum step_subjects which, int *out_coun
 /* Whether `name` is NAME-PIXELS or NAME-FRAMESxPIXELS of this one. */
 bool step_subject_called(const struct step_subject *subject, const char *name);
 
+/* One from text, DIMxDEPTHxHEADS:FRAMESxPIXELS:CLIPS, patches of 16 pixels, the public predictor.
+ * False where the text is no such thing, or the sizes do not fit each other. */
+bool step_subject_read(struct step_subject *out, const char *text);
+
 int64_t step_subject_tokens(const struct step_subject *subject); /* of a clip */
 
 /* How jepa_open is called for it: both mask groups of the public configs, uint8 clips. */

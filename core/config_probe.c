@@ -173,12 +173,6 @@ static bool given(const struct config_reader *reader, const char *path)
 static void check(struct config_reader *reader, struct config_probe *probe)
 {
     struct config *base = &probe->base;
-    if (given(reader, "app") || !given(reader, "eval_name")) {
-        config_mistake(reader, -1, "eval_name",
-                       "missing: a probe's config begins with `eval_name: "
-                       "video_classification_frozen`");
-        return;
-    }
     for (int i = 0; i < config_probe_key_count; i++)
         if ((config_probe_keys[i].flags & CONFIG_REQUIRED) != 0 &&
             !given(reader, config_probe_keys[i].path))
@@ -203,8 +197,14 @@ static ls_status read_all(struct probe_reader *r)
     for (int i = 0; i < config_key_count; i++)
         if (strncmp(config_keys[i].path, "lockstep.", 9) == 0)
             LS_TRY(config_set_defaults(reader, &config_keys[i], 1, r->probe));
-    LS_TRY(read_section(r, reader->tree.root, ""));
-    check(reader, r->probe);
+    if (given(reader, "app") || !given(reader, "eval_name")) { /* one line instead of one a key */
+        config_mistake(reader, -1, "eval_name",
+                       "missing: a probe's config says `eval_name: video_classification_frozen`; "
+                       "`lockstep train` takes configs with `app: vjepa`");
+    } else {
+        LS_TRY(read_section(r, reader->tree.root, ""));
+        check(reader, r->probe);
+    }
     LS_TRY(config_report_mistakes(reader));
     if (r->ignored[0] != '\0')
         log_info("config=%s ignored_keys=%s", reader->source, r->ignored);

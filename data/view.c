@@ -98,7 +98,7 @@ static void choose_frames(struct maker *maker, const struct dataset_video *video
 {
     const struct view_options *o = &maker->pool->options;
     const struct view_item *item = maker->item;
-    const int64_t step = clip_frame_step(video->average_fps, 0.0, o->frame_step);
+    const int64_t step = clip_frame_step(video->average_fps, o->fps, o->frame_step);
     const struct view_window window =
         view_window(video->frames, o->clip_frames, step, o->segments, item->segment);
     int64_t at = window.room / 2;

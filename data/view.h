@@ -14,7 +14,8 @@
 #include "data/dataset.h"
 
 struct view_options {
-    int clip_frames, frame_step;
+    int clip_frames, frame_step; /* frame_step 0: by fps */
+    double fps;
     int segments, views;
     int size;                  /* pixels of the square result */
     double test_scale;         /* side of the central crop over the short side, with one view */

@@ -38,6 +38,7 @@ extern const struct path_kind path_kind_run;              /* a run folder */
 extern const struct path_kind path_kind_config;           /* a YAML file */
 
 extern const struct command command_export;
+extern const struct command command_features;
 extern const struct command command_import;
 extern const struct command command_pack;
 extern const struct command command_plan;

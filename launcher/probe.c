@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "checkpoint/checkpoint.h"
 #include "core/clock.h"
 #include "core/config_probe.h"
 #include "core/files.h"
@@ -15,6 +14,7 @@
 #include "launcher/allocation.h"
 #include "launcher/choices.h"
 #include "launcher/commands.h"
+#include "launcher/probe_source.h"
 #include "launcher/probe_table.h"
 #include "launcher/processes.h"
 #include "launcher/restart.h"
@@ -63,42 +63,6 @@ done:
     for (int i = 0; i < EXTRA; i++)
         free(extra[i]);
     free(overrides);
-    return st;
-}
-
-/* A run's newest good checkpoint, or the one that is named; its folder takes the config's place. */
-static ls_status settle_checkpoint(struct config_probe *config)
-{
-    ls_status st = LS_OK;
-    char *folder = NULL;
-    struct checkpoint *checkpoint = NULL;
-    LS_TRY(core_format(&folder, "%s/checkpoints", config->checkpoint));
-    if (!files_exists(config->checkpoint)) {
-        st = LS_FAIL(LS_IO, "%s: no such run or checkpoint (model_kwargs.checkpoint of %s)",
-                     config->checkpoint, config->base.source);
-        goto done;
-    }
-    if (!files_is_folder(config->checkpoint)) {
-        st =
-            LS_FAIL(LS_USAGE,
-                    "%s: is a file (model_kwargs.checkpoint of %s): a run folder or a checkpoint's "
-                    "is meant; `lockstep import` makes one from safetensors",
-                    config->checkpoint, config->base.source);
-        goto done;
-    }
-    if (files_is_folder(folder))
-        st = checkpoint_open_newest(&checkpoint, folder);
-    else
-        st = checkpoint_open(&checkpoint, config->checkpoint);
-    if (st == LS_EOF)
-        st = LS_FAIL(LS_CHECKPOINT, "%s: no checkpoint yet", folder);
-    LS_TRY(st);
-    free(config->checkpoint);
-    config->checkpoint = NULL;
-    LS_TRY(files_absolute(&config->checkpoint, checkpoint_info(checkpoint)->path));
-done:
-    checkpoint_close(&checkpoint);
-    free(folder);
     return st;
 }
 
@@ -182,7 +146,8 @@ static ls_status run_probe(const void *given)
                      config->base.micro_batches);
         goto done;
     }
-    LS_TRY(settle_checkpoint(config));
+    LS_TRY(
+        probe_source_settle(&config->checkpoint, "model_kwargs.checkpoint", config->base.source));
     LS_TRY(allocation_open(&allocation, options->hosts));
     LS_TRY(choice_starter(&starter, &program, &config->base, allocation));
     LS_TRY(processes_find_worker(&worker));

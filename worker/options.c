@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_type { OPTION_COUNT, OPTION_CHOICE, OPTION_FLAG };
+enum option_type { OPTION_COUNT, OPTION_CHOICE, OPTION_TEXT, OPTION_FLAG };
 
 struct option {
     const char *name;
@@ -62,6 +62,16 @@ static const struct option options[] = {
      .offset = AT(memory),
      .value = "",
      .help = "print what the model would take, as JSON, and end"},
+    {.name = "--features",
+     .type = OPTION_TEXT,
+     .offset = AT(features),
+     .value = "FILE",
+     .help = "with --probe: write the training videos' features to FILE, and end"},
+    {.name = "--tokens",
+     .type = OPTION_FLAG,
+     .offset = AT(tokens),
+     .value = "",
+     .help = "with --features: of every token, not their mean"},
     {.name = "--help", .type = OPTION_FLAG, .offset = AT(help), .value = "", .help = "this text"},
 };
 #undef AT
@@ -86,6 +96,10 @@ static ls_status parse_value(const struct option *option, const char *text, char
             return LS_FAIL(LS_USAGE, "%s: '%s' is not a count", option->name, text);
         int64_t count = value;
         memcpy(base + option->offset, &count, sizeof count);
+        return LS_OK;
+    }
+    if (option->type == OPTION_TEXT) {
+        memcpy(base + option->offset, &text, sizeof text);
         return LS_OK;
     }
     for (int i = 0; option->choices[i] != NULL; i++)

@@ -19,6 +19,8 @@ struct worker_options {
     bool device_given;
     enum config_device device; /* in place of the config's, when given */
     bool probe;                /* RUN/probe.yaml is wanted, not a training run */
+    const char *features;      /* write features to this file, do not probe; borrowed from argv */
+    bool tokens;               /* of every token, not their mean */
     bool help;                 /* only the help is wanted */
     bool memory;               /* only the memory plan is */
 };

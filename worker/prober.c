@@ -35,6 +35,10 @@ static ls_status open_split(struct prober *prober, struct prober_split *split, c
     LS_TRY(core_alloc(&split->labels, split->videos));
     for (int64_t v = 0; v < split->videos; v++) {
         const struct dataset_video video = dataset_video(split->dataset, v);
+        if (job->options->features != NULL) {
+            split->labels[v] = 0; /* not asked for; -1 will mean that it cannot be decoded */
+            continue;
+        }
         if (video.label < 0 || video.label > INT32_MAX / 2) {
             st = LS_FAIL(LS_USAGE, "%s: '%s' has no label: pack a list of `path label` lines", path,
                          video.name);
@@ -126,6 +130,8 @@ static ls_status open_models(struct prober *prober)
                        table, on));
     prober->dim = prober->source.shape.dim;
     prober->tokens = frozen_tokens(prober->frozen) * config->segments;
+    if (prober->job->options->features != NULL)
+        return LS_OK; /* nothing is trained */
     const struct classifier_shape shape = {.dim = prober->dim,
                                            .heads = config->pool_heads,
                                            .depth = config->pool_blocks,
@@ -224,6 +230,8 @@ static ls_status begin(struct prober *prober, bool random)
     else
         LS_TRY(frozen_source_read(weights, &prober->source, parameters, prober->config->network));
     LS_TRY(frozen_weights(prober->frozen, weights));
+    if (prober->probe == NULL)
+        goto done;
     LS_TRY(probe_initialize(prober->probe, seed));
     drop_cache(prober);
     restore_labels(&prober->train);
@@ -264,6 +272,11 @@ ls_status prober_run(struct trainer *job, const struct worker_options *options)
     LS_TRY(trainer_agree(job, open_data(&prober)));
     LS_TRY(trainer_agree(job, open_models(&prober)));
     LS_TRY(trainer_agree(job, open_memory(&prober)));
+    if (options->features != NULL) {
+        LS_TRY(trainer_agree(job, begin(&prober, prober.config->init == CONFIG_INIT_RANDOM)));
+        LS_TRY(trainer_agree(job, prober_features(&prober)));
+        goto done;
+    }
     if (prober.config->init != CONFIG_INIT_RANDOM)
         LS_TRY(probe_one(&prober, false));
     if (prober.config->init != CONFIG_INIT_PRETRAINED)

@@ -103,6 +103,17 @@ void prober_feed_start(struct prober_feed *feed, const struct prober_request *re
 ls_status prober_feed_take(struct prober *prober, const struct prober_request *next,
                            int next_count) LS_MUST_CHECK;
 
+/* A pass over this rank's share of a split, micro-batch after micro-batch, views innermost. */
+struct prober_pass {
+    struct prober *prober;
+    struct prober_split *split;
+    int views;
+    /* The encoder holds view `view` of `count` videos from `first` on. */
+    ls_status (*use)(const struct prober_pass *pass, int64_t first, int count, int view);
+    void *context;
+};
+ls_status prober_pass_run(const struct prober_pass *pass) LS_MUST_CHECK;
+
 /* Train all classifiers (prober_train.c).  Collective. */
 ls_status prober_train(struct prober *prober) LS_MUST_CHECK;
 
@@ -112,6 +123,10 @@ ls_status prober_test(struct prober *prober) LS_MUST_CHECK;
 
 /* Write the result (prober_report.c).  Rank 0.  Errors: LS_IO, LS_NOMEM. */
 ls_status prober_report(const struct prober *prober, bool random) LS_MUST_CHECK;
+
+/* Features of all training videos into the HDF5 file that the options name (prober_features.c); of
+ * a job of one rank.  Errors: LS_IO. */
+ls_status prober_features(struct prober *prober) LS_MUST_CHECK;
 
 /* out[dim] = mean of `count` tokens' features.  Local. */
 void prober_pool(float *out, const float *tokens, int64_t count, int dim);

@@ -1,9 +1,13 @@
-/* Two buffers: while the clips of one are encoded, threads decode into the other. */
+/* Two buffers: while the clips of one are encoded, threads decode into the other.  And passes in
+ * which every video of a split is wanted once. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/files.h"
 #include "worker/prober.h"
+#include "worker/signals.h"
+
+static const double batch_limit_s = 900;
 
 ls_status prober_feed_open(struct prober *prober)
 {
@@ -14,6 +18,7 @@ ls_status prober_feed_open(struct prober *prober)
     const struct view_options options = {
         .clip_frames = config->frames_per_clip,
         .frame_step = base->data.frame_step,
+        .fps = base->data.fps,
         .segments = config->segments,
         .views = config->views,
         .size = config->resolution,
@@ -97,4 +102,58 @@ void prober_pool(float *out, const float *tokens, int64_t count, int dim)
             sum += (double)tokens[t * dim + c];
         out[c] = (float)(sum / (double)count);
     }
+}
+
+static int64_t batches_of(const struct prober_pass *pass)
+{
+    const int64_t videos = pass->prober->config->base.data.batch_size;
+    return (pass->split->count + videos - 1) / videos;
+}
+
+static int videos_of(const struct prober_pass *pass, int64_t batch)
+{
+    const int64_t videos = pass->prober->config->base.data.batch_size;
+    const int64_t left = pass->split->count - batch * videos;
+    return (int)(left < videos ? left : videos);
+}
+
+/* The requests of micro-batch and view `number`; beyond the last one none. */
+static int request(const struct prober_pass *pass, struct prober_request *out, int64_t number)
+{
+    const int64_t batch = number / pass->views;
+    if (batch >= batches_of(pass))
+        return 0;
+    const int count = videos_of(pass, batch);
+    for (int i = 0; i < count; i++)
+        out[i] = (struct prober_request){
+            .split = pass->split,
+            .video = pass->split->first + batch * pass->prober->config->base.data.batch_size + i,
+            .view = (int)(number % pass->views)};
+    return count;
+}
+
+ls_status prober_pass_run(const struct prober_pass *pass)
+{
+    ls_status st = LS_OK;
+    struct prober *prober = pass->prober;
+    const int64_t most = prober->config->base.data.batch_size;
+    const int64_t numbers = batches_of(pass) * pass->views;
+    struct prober_request *next = NULL;
+    LS_TRY(core_alloc(&next, most));
+    prober_feed_start(&prober->feed, next, request(pass, next, 0));
+    for (int64_t number = 0; number < numbers; number++) {
+        const int64_t batch = number / pass->views;
+        trainer_phase(prober->job, "pass", batch, batch_limit_s);
+        LS_TRY(prober_feed_take(prober, next, request(pass, next, number + 1)));
+        LS_TRY(pass->use(pass, pass->split->first + batch * most, videos_of(pass, batch),
+                         (int)(number % pass->views)));
+        if (worker_stop_asked()) {
+            st = LS_FAIL(LS_STOP, "stopped; it begins anew when it is started again");
+            goto done;
+        }
+    }
+    LS_TRY(view_pool_wait(prober->feed.pool, batch_limit_s));
+done:
+    free(next);
+    return st;
 }

@@ -8,82 +8,19 @@
 #include "core/log.h"
 #include "worker/knn.h"
 #include "worker/prober.h"
-#include "worker/signals.h"
 
 enum { TOP = 5 };
 
-static const double batch_limit_s = 900;
-
-/* A pass over this rank's share of a split, micro-batch after micro-batch, views innermost. */
-struct pass {
-    struct prober *prober;
-    struct prober_split *split;
-    int views;
-    struct prober_request *next;
-    /* The encoder holds view `view` of `count` videos from `first` on. */
-    ls_status (*use)(struct pass *pass, int64_t first, int count, int view);
-    /* Of a test. */
+/* What a test keeps from video to video. */
+struct test {
     double *probabilities; /* [head_count, batch_size, classes] */
     double *sums;          /* [head_count][confusion, right within TOP] */
     float *logits;
 };
 
-static int64_t batches_of(const struct pass *pass)
-{
-    const int64_t videos = pass->prober->config->base.data.batch_size;
-    return (pass->split->count + videos - 1) / videos;
-}
-
-static int videos_of(const struct pass *pass, int64_t batch)
-{
-    const int64_t videos = pass->prober->config->base.data.batch_size;
-    const int64_t left = pass->split->count - batch * videos;
-    return (int)(left < videos ? left : videos);
-}
-
-/* The requests of micro-batch and view `number`; beyond the last one none. */
-static int request(const struct pass *pass, int64_t number)
-{
-    const int64_t batch = number / pass->views;
-    if (batch >= batches_of(pass))
-        return 0;
-    const int count = videos_of(pass, batch);
-    for (int i = 0; i < count; i++)
-        pass->next[i] = (struct prober_request){
-            .split = pass->split,
-            .video = pass->split->first + batch * pass->prober->config->base.data.batch_size + i,
-            .view = (int)(number % pass->views)};
-    return count;
-}
-
-static ls_status run_share(struct pass *pass)
-{
-    ls_status st = LS_OK;
-    struct prober *prober = pass->prober;
-    const int64_t numbers = batches_of(pass) * pass->views;
-    LS_TRY(core_alloc(&pass->next, prober->config->base.data.batch_size));
-    prober_feed_start(&prober->feed, pass->next, request(pass, 0));
-    for (int64_t number = 0; number < numbers; number++) {
-        const int64_t batch = number / pass->views;
-        trainer_phase(prober->job, "pass", batch, batch_limit_s);
-        LS_TRY(prober_feed_take(prober, pass->next, request(pass, number + 1)));
-        LS_TRY(pass->use(pass, pass->split->first + batch * prober->config->base.data.batch_size,
-                         videos_of(pass, batch), (int)(number % pass->views)));
-        if (worker_stop_asked()) {
-            st = LS_FAIL(LS_STOP, "the probe was stopped; it begins anew when it is started again");
-            goto done;
-        }
-    }
-    LS_TRY(view_pool_wait(prober->feed.pool, batch_limit_s));
-done:
-    free(pass->next);
-    pass->next = NULL;
-    return st;
-}
-
 /* Mean tokens of the encoded videos, summed over views; the rank's own rows are the only ones that
  * are not zero. */
-static ls_status pool_videos(struct pass *pass, int64_t first, int count)
+static ls_status pool_videos(const struct prober_pass *pass, int64_t first, int count)
 {
     ls_status st = LS_OK;
     struct prober *prober = pass->prober;
@@ -105,7 +42,7 @@ done:
 }
 
 /* Pooled features of a training video, and its tokens where these are kept. */
-static ls_status collect_videos(struct pass *pass, int64_t first, int count, int view)
+static ls_status collect_videos(const struct prober_pass *pass, int64_t first, int count, int view)
 {
     ls_status st = LS_OK;
     struct prober *prober = pass->prober;
@@ -159,13 +96,13 @@ done:
 ls_status prober_collect(struct prober *prober)
 {
     ls_status st = LS_OK;
-    struct pass pass = {
+    const struct prober_pass pass = {
         .prober = prober, .split = &prober->train, .views = 1, .use = collect_videos};
     if (prober->train.pooled == NULL)
         return LS_OK;
     memset(prober->train.pooled, 0,
            (size_t)prober->train.videos * (size_t)prober->dim * sizeof(float));
-    LS_TRY(trainer_agree(prober->job, run_share(&pass)));
+    LS_TRY(trainer_agree(prober->job, prober_pass_run(&pass)));
     LS_TRY(gather_rows(prober, &prober->train));
 done:
     return st;
@@ -178,10 +115,10 @@ static int64_t sums_a_head(const struct prober *prober)
 }
 
 /* One video's probabilities of one head, summed over views, become its answer. */
-static void score(const struct pass *pass, int head, const double *probabilities, int32_t label)
+static void score(const struct prober *prober, double *sums, const double *probabilities,
+                  int32_t label)
 {
-    const int classes = pass->prober->classes;
-    double *sums = pass->sums + head * sums_a_head(pass->prober);
+    const int classes = prober->classes;
     int best = 0;
     int above = 0;
     if (label < 0)
@@ -194,24 +131,26 @@ static void score(const struct pass *pass, int head, const double *probabilities
     sums[(int64_t)classes * classes] += above < TOP ? 1.0 : 0.0;
 }
 
-static ls_status test_videos(struct pass *pass, int64_t first, int count, int view)
+static ls_status test_videos(const struct prober_pass *pass, int64_t first, int count, int view)
 {
     ls_status st = LS_OK;
     struct prober *prober = pass->prober;
+    struct test *test = pass->context;
     const int classes = prober->classes;
     const int most = prober->config->base.data.batch_size;
     LS_TRY(pool_videos(pass, first, count));
     LS_TRY(probe_features_device(prober->probe, frozen_features(prober->frozen), count));
     for (int h = 0; h < prober->config->head_count; h++) {
-        double *probabilities = pass->probabilities + (int64_t)h * most * classes;
+        double *probabilities = test->probabilities + (int64_t)h * most * classes;
         if (view == 0)
             memset(probabilities, 0, (size_t)most * (size_t)classes * sizeof(double));
-        LS_TRY(probe_logits(prober->probe, h, pass->logits));
+        LS_TRY(probe_logits(prober->probe, h, test->logits));
         for (int i = 0; i < count; i++)
             probe_softmax_add(probabilities + (int64_t)i * classes,
-                              pass->logits + (int64_t)i * classes, classes);
+                              test->logits + (int64_t)i * classes, classes);
         for (int i = 0; i < count && view == pass->views - 1; i++)
-            score(pass, h, probabilities + (int64_t)i * classes, prober->test.labels[first + i]);
+            score(prober, test->sums + h * sums_a_head(prober),
+                  probabilities + (int64_t)i * classes, prober->test.labels[first + i]);
     }
 done:
     return st;
@@ -271,27 +210,29 @@ ls_status prober_test(struct prober *prober)
     const int64_t heads = prober->config->head_count;
     const int64_t videos = prober->config->base.data.batch_size;
     const int64_t count = heads * sums_a_head(prober);
-    struct pass pass = {.prober = prober,
-                        .split = &prober->test,
-                        .views = prober->config->views,
-                        .use = test_videos};
-    LS_TRY(core_alloc(&pass.probabilities, heads * videos * prober->classes));
-    LS_TRY(core_alloc(&pass.logits, videos * prober->classes));
-    LS_TRY(core_alloc(&pass.sums, count));
+    struct test test = {0};
+    const struct prober_pass pass = {.prober = prober,
+                                     .split = &prober->test,
+                                     .views = prober->config->views,
+                                     .use = test_videos,
+                                     .context = &test};
+    LS_TRY(core_alloc(&test.probabilities, heads * videos * prober->classes));
+    LS_TRY(core_alloc(&test.logits, videos * prober->classes));
+    LS_TRY(core_alloc(&test.sums, count));
     if (prober->test.pooled != NULL)
         memset(prober->test.pooled, 0,
                (size_t)prober->test.videos * (size_t)prober->dim * sizeof(float));
-    LS_TRY(trainer_agree(prober->job, run_share(&pass)));
-    LS_TRY(comm_sum_f64(prober->job->group, pass.sums, count));
+    LS_TRY(trainer_agree(prober->job, prober_pass_run(&pass)));
+    LS_TRY(comm_sum_f64(prober->job->group, test.sums, count));
     LS_TRY(share_bad(prober, &prober->train, &prober->result.train_bad));
     LS_TRY(share_bad(prober, &prober->test, &prober->result.test_bad));
-    take_sums(prober, pass.sums);
+    take_sums(prober, test.sums);
     prober->result.knn_top1 = NAN;
     if (prober->train.pooled != NULL)
         LS_TRY(find_neighbours(prober));
 done:
-    free(pass.probabilities);
-    free(pass.logits);
-    free(pass.sums);
+    free(test.probabilities);
+    free(test.logits);
+    free(test.sums);
     return st;
 }

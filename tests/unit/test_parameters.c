@@ -224,6 +224,9 @@ static void initial_values_have_the_statistics_of_their_class(void **state)
         case PARAMETER_GAIN:
             check_constant(q->name, values, q->count, 1.0F);
             break;
+        case PARAMETER_UNIFORM:
+            fail_msg("%s: pretraining has no classifier", q->name);
+            break;
         }
         const int64_t next = i + 1 < p->count ? q[1].offset : p->flat_count;
         check_constant("a gap", values + q->count, next - q->offset - q->count, 0.0F);

@@ -356,11 +356,12 @@ static void save_step_with(const char *folder, int64_t step, const char *metrics
 static void assert_steps(const char *folder, const char *wanted)
 {
     char found[10] = "";
+    int count = 0;
     for (int tens = 1; tens <= 9; tens++) {
         char name[32];
         (void)snprintf(name, sizeof name, "step-%09d", 10 * tens);
         if (exists(folder, name))
-            (void)snprintf(found + strlen(found), 2, "%d", tens);
+            found[count++] = (char)('0' + tens);
     }
     assert_string_equal(found, wanted);
 }

@@ -100,8 +100,11 @@ submit "$RUN" --set lockstep.starter=srun
 JOB=$(job_of "$RUN")
 wait_until 60 "$RUN: step 30" has_step "$RUN" 30
 signal_on KILL node3 lockstep-worker
-wait_until 60 "$RUN: starts again" grep -qs 'workers_started .* start=2 .* by=srun' "$WORK/$RUN/slurm-$JOB.log"
-grep -q 'workers_lost rank 2 on node node3 was ended by signal 9' "$WORK/$RUN/slurm-$JOB.log" || fail "$RUN: $(describe)"
+wait_until 60 "$RUN: the loss is told" grep -qs 'workers_lost rank 2 on node node3 was ended by signal 9' "$WORK/$RUN/slurm-$JOB.log"
+# Not by the number of starts: once in some 25 a start by srun fails in MPI_Init, and is repeated.
+# shellcheck disable=SC2317 # wait_until calls it
+starts_again() { sed -n '/workers_lost rank 2 /,$p' "$WORK/$RUN/slurm-$JOB.log" | grep -q 'workers_started .* by=srun'; }
+wait_until 60 "$RUN: starts again" starts_again
 wait_until 60 "$RUN: step 80" has_step "$RUN" 80
 slurm scontrol requeue "$JOB" || fail "$RUN: scontrol requeue: exit code $?"
 finishes "$DIGEST"

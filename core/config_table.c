@@ -260,6 +260,8 @@ const struct config_key config_keys[] = {
      .help = "Saves that fail in a row before the run ends (exit code 15); until then each is a warning and is tried again."},
     {"lockstep.expected_mtbf_hours", DOUBLE(0, 1e6), AT(run.expected_mtbf_hours), .initial = "24.0", .flags = OURS | ABOVE,
      .help = "Hours between failures of the whole job, for `meta.save_interval: auto`."},
+    {"lockstep.tensorboard", BOOL, AT(run.tensorboard), .initial = "true", .flags = OURS,
+     .help = "Write every number of `metrics.jsonl` to `RUN/tensorboard/` too, for `tensorboard --logdir`."},
     {"lockstep.ranks_freq", INT(0, 100000), AT(run.ranks_freq), .initial = "50", .flags = OURS,
      .help = "Steps between lines of `ranks.jsonl`, in which a slow worker and its slow part are named.  0: never."},
     {"lockstep.audit_freq", INT(0, 1000000000), AT(run.audit_freq), .initial = "500", .flags = OURS,

@@ -29,9 +29,10 @@ fuzz: ## fuzz the readers of datasets and lists with libFuzzer, FUZZ_SECONDS eac
 	+@$(PARALLEL) -s VARIANT=fuzz CC=clang B=$(B) fuzzers
 	@BUILD='$(BUILD)' scripts/fuzz.sh
 .PHONY: fuzz
-test-interop: ## compare with Hugging Face transformers (installs torch into build/interop, 6 GB; not part of test)
+test-interop: ## compare with TensorBoard and Hugging Face transformers (installs torch, 6 GB, into build/; not part of test)
 	@scripts/setup.sh build test interop
 	+@$(PARALLEL) -s programs
+	@BUILD='$(BUILD)' scripts/interop_tensorboard.sh
 	@BUILD='$(BUILD)' SHARED='$(SHARED)' scripts/interop.sh
 test-cluster: ## every failure on 4 virtual nodes under a real SLURM (root); writes build/test-logs/faults.md
 	@scripts/setup.sh build test

@@ -18,12 +18,18 @@ enum { LINE_BYTES = 2048, STEPS_BETWEEN_SYNCS = 50 };
 
 static const char line_start[] = "{\"step\":";
 
+struct line {
+    char text[LINE_BYTES];
+    size_t used;
+};
+
 struct metrics {
     char *path;
     int file;
     off_t end; /* behind the last whole line */
     int unsynced;
     bool failing;
+    struct line line; /* the newest */
 };
 
 /* The step of a line, -1 when it is not one of ours or not whole. */
@@ -135,11 +141,6 @@ void metrics_close(struct metrics **metrics)
     *metrics = NULL;
 }
 
-struct line {
-    char text[LINE_BYTES];
-    size_t used;
-};
-
 static void add(struct line *line, const char *format, ...) LS_PRINTF(2, 3);
 static void add(struct line *line, const char *format, ...)
 {
@@ -200,10 +201,10 @@ static void format_line(struct line *line, const struct step_metrics *step)
 
 void metrics_append(struct metrics *metrics, const struct step_metrics *step)
 {
-    struct line line;
-    format_line(&line, step);
-    ssize_t written = pwrite(metrics->file, line.text, line.used, metrics->end);
-    if (written != (ssize_t)line.used) {
+    const struct line *line = &metrics->line;
+    format_line(&metrics->line, step);
+    ssize_t written = pwrite(metrics->file, line->text, line->used, metrics->end);
+    if (written != (ssize_t)line->used) {
         /* What was written of the line must not stay: the next one would be appended to it. */
         int cause = written < 0 ? errno : ENOSPC;
         if (ftruncate(metrics->file, metrics->end) != 0 || !metrics->failing)
@@ -218,6 +219,11 @@ void metrics_append(struct metrics *metrics, const struct step_metrics *step)
         metrics->unsynced = 0;
         metrics_sync(metrics);
     }
+}
+
+const char *metrics_line(const struct metrics *metrics)
+{
+    return metrics->line.text;
 }
 
 void metrics_sync(struct metrics *metrics)

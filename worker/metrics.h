@@ -53,6 +53,10 @@ ls_status metrics_replay(const char *run,
 /* A loss as a line holds it: what a resumed run reads is what the one before had.  Local. */
 double metrics_rounded(double loss);
 
+/* The line that was appended last, closed by a newline; "" before the first.  Valid until the next
+ * one.  Rank 0. */
+const char *metrics_line(const struct metrics *metrics);
+
 /* Make what was appended durable; failures are warnings.  Rank 0. */
 void metrics_sync(struct metrics *metrics);
 

@@ -55,6 +55,8 @@ ls_status trainer_run(struct trainer *trainer)
         LS_TRY(trainer_step(trainer, &outcome));
         if (trainer->rank == 0) {
             metrics_append(trainer->metrics, &outcome.metrics);
+            if (trainer->tensorboard != NULL)
+                tensorboard_append(trainer->tensorboard, metrics_line(trainer->metrics));
             display_step(&trainer->display, &outcome.metrics);
             watch_step(trainer->watch, &outcome.metrics);
             if (trainer->ranks != NULL)

@@ -296,6 +296,12 @@ static ls_status open_at_step(struct trainer *trainer)
                           .own = trainer->divided ? trainer->rank * trainer->division.slice : 0}));
     if (trainer->rank == 0) {
         LS_TRY(metrics_open(&trainer->metrics, trainer->options->run, trainer->step));
+        if (trainer->config->run.tensorboard &&
+            tensorboard_open(&trainer->tensorboard, trainer->options->run,
+                             trainer->options->run_epoch, trainer->step) != LS_OK) {
+            log_warn("tensorboard none: %s", status_text());
+            status_clear();
+        }
         if (trainer->config->run.ranks_freq > 0 && trainer->size > 1)
             LS_TRY(ranks_open(&trainer->ranks,
                               &(struct ranks_options){.run = trainer->options->run,
@@ -372,6 +378,7 @@ void trainer_close(struct trainer *trainer)
     report_plans(trainer);
     trainer_saving_close(trainer);
     metrics_close(&trainer->metrics);
+    tensorboard_close(&trainer->tensorboard);
     watch_close(&trainer->watch);
     events_close(&trainer->events);
     feed_close(&trainer->feed);

@@ -27,6 +27,7 @@
 #include "worker/spikes.h"
 #include "worker/spread.h"
 #include "worker/step_times.h"
+#include "worker/tensorboard.h"
 #include "worker/watch.h"
 
 /* Where gradients are summed over ranks: nowhere (one rank), in host memory, between GPUs. */
@@ -83,13 +84,14 @@ struct trainer {
     struct audit *audit;
     int64_t audited_step; /* all ranks were equal after it; -1: not known */
     struct saving saving;
-    struct metrics *metrics; /* rank 0 */
-    struct events *events;   /* rank 0 */
-    struct watch *watch;     /* rank 0 */
-    struct spikes spikes;    /* the same on all ranks */
-    struct ranks *ranks;     /* rank 0; NULL where it is alone or not wanted */
-    char *hosts;             /* [size][RANKS_HOST_BYTES] */
-    struct display display;  /* rank 0 */
+    struct metrics *metrics;         /* rank 0 */
+    struct events *events;           /* rank 0 */
+    struct watch *watch;             /* rank 0 */
+    struct spikes spikes;            /* the same on all ranks */
+    struct tensorboard *tensorboard; /* rank 0; NULL where they are not wanted */
+    struct ranks *ranks;             /* rank 0; NULL where it is alone or not wanted */
+    char *hosts;                     /* [size][RANKS_HOST_BYTES] */
+    struct display display;          /* rank 0 */
     /* About a failure: `agreed` when every rank leaves for the same reason; then `own` when it is
      * this rank's, not one that it was told of. */
     bool agreed, own;

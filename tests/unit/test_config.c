@@ -129,7 +129,8 @@ static void configs_of_other_programs_are_refused_in_one_line(void **state)
     }
 }
 
-/* Our files have no fault that is warned of, no ignored key, and end at their final values. */
+/* Our files have no fault that is warned of, no ignored key, and end at their final values.  The
+ * config of an evaluation is run by tests/e2e/probe.sh. */
 static void own_configs_are_right(void **state)
 {
     (void)state;
@@ -140,6 +141,8 @@ static void own_configs_are_right(void **state)
     for (size_t i = 0; i < count; i++) {
         struct config_stages stages = {0};
         char *path = NULL;
+        if (strcmp(names[i], "demo-probe.yaml") == 0)
+            continue;
         assert_int_equal(core_format(&path, "configs/%s", names[i]), LS_OK);
         capture_begin();
         ls_status st = config_stages_open(&stages, path, NULL, 0);
@@ -317,7 +320,6 @@ static void every_kind_of_value_survives_the_dump(void **state)
         "data.crop_size=[64, 128]",
         "data.datasets_weights=[0.1, 1.0e-300]",
         "data.frame_step=3",
-        "data.sampling=timestamps",
         "data.packed_folder=/tmp/x y",
         "mask[0].max_keep=17",
         "mask[0].inv_block=yes",
@@ -341,6 +343,12 @@ static void every_kind_of_value_survives_the_dump(void **state)
     assert_true(config->masks[0].inv_block);
     assert_int_equal(config->meta.seed, 8999999999999999);
     assert_int_equal(config->run.device, CONFIG_DEVICE_CPU);
+    config_text_assert_round_trip(config);
+    config_close(&config);
+
+    const char *const by_time[] = {"data.sampling=timestamps"}; /* which needs data.fps */
+    config = open_small(by_time, 1);
+    assert_int_equal(config->data.sampling, CONFIG_SAMPLING_TIMESTAMPS);
     config_text_assert_round_trip(config);
     config_close(&config);
 }

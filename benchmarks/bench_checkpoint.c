@@ -2,10 +2,11 @@
  * until it is durable and committed, and the rate to disk beside a bare write and fsync of the same
  * bytes from the same memory (what `dd conv=fsync` does), in turn.
  *
- *   bench_checkpoint [--config FILE] [--model NAME] [--folder DIR] [--repeats N]
+ *   bench_checkpoint [--config FILE] [--model NAME] [--folder DIR] [--repeats N] [--table FILE]
  *
  * The state is that of one rank that holds everything: weights and two moments of encoder and
- * predictor, EMA of the encoder.  Medians of the repeats; the files are removed afterwards. */
+ * predictor, EMA of the encoder.  Medians of the repeats; the files are removed afterwards.  With
+ * --table only the parameters are written to FILE, for benchmarks/torch_checkpoint.py. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,7 +23,7 @@
 enum { REPEATS_MAX = 99, WRITE_BYTES = 4 << 20, WAIT_S = 3600 };
 
 struct settings {
-    const char *config, *model, *folder;
+    const char *config, *model, *folder, *table;
     long repeats;
 };
 
@@ -54,6 +55,8 @@ static ls_status read_settings(struct settings *out, char **arguments)
             out->model = arguments[1];
         else if (strcmp(arguments[0], "--folder") == 0)
             out->folder = arguments[1];
+        else if (strcmp(arguments[0], "--table") == 0)
+            out->table = arguments[1];
         else if (strcmp(arguments[0], "--repeats") == 0)
             out->repeats = strtol(arguments[1], NULL, 10);
         else
@@ -96,6 +99,26 @@ done:
     return st;
 }
 
+/* A line a parameter: name, elements, 1 where the EMA has it. */
+static ls_status write_table(struct bench *bench)
+{
+    ls_status st = LS_OK;
+    FILE *file = NULL;
+    LS_TRY(open_parameters(bench));
+    file = fopen(bench->settings.table, "we");
+    for (int i = 0; i < bench->parameters->count && file != NULL; i++) {
+        const struct parameter *p = &bench->parameters->table[i];
+        (void)fprintf(file, "%s %" PRId64 " %d\n", p->name, p->count, p->encoder);
+    }
+    bool failed = file == NULL || ferror(file) != 0;
+    if (file != NULL)
+        failed = fclose(file) != 0 || failed;
+    if (failed)
+        st = LS_FAIL(LS_IO, "%s: cannot write: %s", bench->settings.table, strerror(errno));
+done:
+    return st;
+}
+
 static ls_status open_bench(struct bench *bench)
 {
     ls_status st = LS_OK;
@@ -104,11 +127,13 @@ static ls_status open_bench(struct bench *bench)
     LS_TRY(open_parameters(bench));
     LS_TRY(open_state(bench));
     LS_TRY(files_make_folder(bench->folder));
+    LS_TRY(checkpoint_take_over(bench->folder, 1, -1));
     LS_TRY(saver_open(&bench->saver,
                       &(struct saver_options){.folder = bench->folder,
                                               .config_yaml = "",
                                               .facts_json = "{}",
                                               .run_epoch = 1,
+                                              .origin_step = -1,
                                               .size = 1,
                                               .retention = {.keep_last = 1}},
                       bench->parameters));
@@ -241,9 +266,12 @@ int main(int argc, char **argv)
     struct bench bench = {0};
     log_open(0, LOG_LEVEL_WARN);
     ls_status st = read_settings(&bench.settings, argv + 1);
-    if (st == LS_OK)
+    bool table = st == LS_OK && bench.settings.table != NULL;
+    if (table)
+        st = write_table(&bench);
+    if (st == LS_OK && !table)
         st = open_bench(&bench);
-    if (st == LS_OK)
+    if (st == LS_OK && !table)
         st = run(&bench);
     if (st != LS_OK)
         log_error("%s", status_text());

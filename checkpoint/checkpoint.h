@@ -129,6 +129,20 @@ ls_status checkpoint_keep(const char *path) LS_MUST_CHECK;
  * LS_FAILED when a newer epoch has already taken over. */
 ls_status checkpoint_take_over(const char *folder, int64_t run_epoch, int64_t step) LS_MUST_CHECK;
 
+/* Where a run's checkpoints lie, to notice that they lie there no more. */
+struct checkpoint_place {
+    uint64_t device; /* of the folder's file system */
+};
+
+/* Take the place of `folder`, which exists.  Local.  Errors: LS_CHECKPOINT. */
+ls_status checkpoint_place_open(struct checkpoint_place *out, const char *folder) LS_MUST_CHECK;
+
+/* Before a save: where takeovers.json is gone, `folder` is either not where it was, another file
+ * system (the run's was unmounted): LS_CHECKPOINT, nothing is written into it; or somebody deleted
+ * it, `*deleted`: whoever called checkpoint_take_over has to do so again.  Local. */
+ls_status checkpoint_place_check(bool *deleted, const struct checkpoint_place *place,
+                                 const char *folder) LS_MUST_CHECK;
+
 /* The newest run epoch that has left anything in `folder`, a takeover or a save; 0 when none has:
  * the next start needs a greater one.  Local.  Errors: LS_CHECKPOINT when it cannot be read. */
 ls_status checkpoint_last_epoch(int64_t *out, const char *folder) LS_MUST_CHECK;

@@ -38,7 +38,8 @@ static bool arm_one(const char *text, int rank, int64_t run_epoch)
     } actions[] = {{"kill", FAULT_KILL, 0},         {"segv", FAULT_SIGNAL, SIGSEGV},
                    {"stop", FAULT_SIGNAL, SIGSTOP}, {"exit", FAULT_EXIT, 1},
                    {"hang", FAULT_HANG, 0},         {"pause", FAULT_PAUSE, 0},
-                   {"fail", FAULT_FAIL, ENOSPC},    {"fail-for-good", FAULT_FAIL_FOR_GOOD, ENOSPC}};
+                   {"fail", FAULT_FAIL, ENOSPC},    {"fail-for-good", FAULT_FAIL_FOR_GOOD, ENOSPC},
+                   {"quota", FAULT_FAIL, EDQUOT}};
     char action[16] = "";
     long long nth = 0;
     long long epoch = 0;

@@ -26,9 +26,9 @@ void fault_arm(enum fault_action action, const char *site, int64_t nth, int erro
 
 /* Arm from "ACTION:SITE:NTH:RANK:EPOCH", or the first of several, by commas, that is for this rank
  * and run epoch; tests of whole programs give it in the environment variable LS_FAULT.  ACTION is
- * kill, pause, segv, stop, exit, hang, fail or fail-for-good (with ENOSPC), SITE may be empty for
- * all, RANK -1 for all, EPOCH -N for the first N.  Nothing is armed for another rank or run epoch,
- * or by a text that is not understood.  Local, once, as fault_arm.
+ * kill, pause, segv, stop, exit, hang, fail or fail-for-good (with ENOSPC), quota (fail with
+ * EDQUOT), SITE may be empty for all, RANK -1 for all, EPOCH -N for the first N.  Nothing is armed
+ * for another rank or run epoch, or by a text that is not understood.  Local, once, as fault_arm.
  */
 void fault_arm_text(const char *text, int rank, int64_t run_epoch);
 

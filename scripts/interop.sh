@@ -12,21 +12,13 @@ cd "$(dirname "$0")/.."
 BUILD=${BUILD:-build}
 SHARED=${SHARED:-../shared}
 mkdir -p "$BUILD"
-python=$(cd "$BUILD" && pwd)/interop/bin/python
 result=benchmarks/results/interop.md
 work=$(mktemp -d "${TMPDIR:-/tmp}/lockstep-interop.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 clips=(kinetics_a.mp4 bear_vp9.webm ucf_archery.avi)
 [ -d "$SHARED/videos/clean" ] || { echo "interop: skipped: $SHARED/videos/clean is not there"; exit 77; }
-wanted=$(cksum <tests/interop/requirements.txt)
-if [ "$(cat "$BUILD/interop/wanted" 2>/dev/null)" != "$wanted" ]; then
-    echo "interop: installing torch and transformers into $BUILD/interop (about 6 GB)"
-    rm -rf "$BUILD/interop"
-    python3 -m venv "$BUILD/interop"
-    "$python" -m pip install --quiet --requirement tests/interop/requirements.txt
-    echo "$wanted" >"$BUILD/interop/wanted"
-fi
+python=$(scripts/interop_python.sh)
 export HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error OMP_WAIT_POLICY=passive
 quiet() { "$@" >"$work/log" 2>&1 || { tail -n 5 "$work/log"; echo "interop: FAILED: $*"; exit 1; }; }
 interop() { "$python" tests/interop/interop.py "$@"; }

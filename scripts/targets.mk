@@ -63,10 +63,10 @@ bench: ## measure this machine: step time, operators
 	@scripts/setup.sh build
 	+@$(PARALLEL) -s programs benches
 	@BUILD='$(BUILD)' scripts/bench.sh
-bench-checkpoint: ## measure what a checkpoint of ViT-L costs (11 GB of disk, 16 GB of memory)
+bench-checkpoint: ## measure what a checkpoint of ViT-L costs, beside dd and torch from PyPI (11 GB of disk, 16 GB of memory)
 	@scripts/setup.sh build
 	+@$(PARALLEL) -s benches
-	@BUILD='$(BUILD)' scripts/bench.sh checkpoint
+	@BUILD='$(BUILD)' scripts/bench_checkpoint.sh
 bench-loader: ## the loader beside decord and torchcodec, which go into build/bench-loader (5 GB)
 	@scripts/setup.sh build test interop
 	+@$(PARALLEL) -s programs benches

@@ -76,6 +76,7 @@ ls_status trainer_saving_start(struct trainer *trainer)
                                 .config_yaml = saving->config_yaml,
                                 .facts_json = saving->facts_json,
                                 .run_epoch = trainer->options->run_epoch,
+                                .origin_step = saving->saved_step,
                                 .rank = trainer->rank,
                                 .size = trainer->size,
                                 .retention = retention(trainer->config),

@@ -33,6 +33,7 @@ struct generation {
 
 struct saver {
     struct saver_options options;
+    struct checkpoint_place place;
     struct generation generations[SAVER_GENERATIONS];
     struct checkpoint_shard_facts *all_facts; /* [size], of the one being committed */
     int oldest, pending;
@@ -127,15 +128,29 @@ static void discard(const struct saver *saver, int64_t step)
     status_clear();
 }
 
+/* This rank's shard, into the folder that the run has had. */
+static ls_status write_shard(const struct saver *saver, struct generation *generation)
+{
+    ls_status st = LS_OK;
+    const struct saver_options *options = &saver->options;
+    bool deleted = false;
+    LS_TRY(checkpoint_place_check(&deleted, &saver->place, options->folder));
+    if (deleted && options->rank == 0) {
+        log_warn("checkpoint folder_made_again path=%s reason=somebody_deleted_it",
+                 options->folder);
+        LS_TRY(checkpoint_take_over(options->folder, options->run_epoch, options->origin_step));
+    }
+    LS_TRY(checkpoint_shard_write(&generation->facts, options->folder, &generation->state,
+                                  options->rank, options->size, options->run_epoch));
+done:
+    return st;
+}
+
 /* One job of a generation, without the mutex. */
 static void run_job(struct saver *saver, struct generation *generation, enum job job)
 {
-    const struct saver_options *options = &saver->options;
     bool writes = job == JOB_WRITE;
-    ls_status st =
-        writes ? checkpoint_shard_write(&generation->facts, options->folder, &generation->state,
-                                        options->rank, options->size, options->run_epoch)
-               : commit(saver, generation);
+    ls_status st = writes ? write_shard(saver, generation) : commit(saver, generation);
     (void)pthread_mutex_lock(&saver->mutex);
     generation->status = st;
     if (st != LS_OK)
@@ -226,6 +241,7 @@ ls_status saver_open(struct saver **out, const struct saver_options *options,
     LS_TRY(core_alloc(&saver, 1));
     saver->options = *options;
     saver->discard_step = -1;
+    LS_TRY(checkpoint_place_open(&saver->place, options->folder));
     LS_TRY(open_locks(saver));
     LS_TRY(core_alloc(&saver->all_facts, options->size));
     for (int g = 0; g < SAVER_GENERATIONS; g++)

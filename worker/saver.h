@@ -36,6 +36,7 @@ struct saver_options {
     const char *folder; /* RUN/checkpoints; this and the texts below are borrowed */
     const char *config_yaml, *facts_json;
     int64_t run_epoch;
+    int64_t origin_step; /* that this start went on from; -1: from nothing */
     int rank, size;
     struct checkpoint_retention retention;
     int64_t slice;           /* of a rank's in a divided state (core/division.h); 0: one range */

@@ -17,6 +17,7 @@ enum { TEXT_BYTES = 512, MEANS = 50 };
 enum mean { MEAN_LOSS, MEAN_STD, MEAN_COSINE, MEAN_COUNT };
 
 static const double SAME_RATE = 1e-6;
+static const double LEAST_CORRELATION = 0.5; /* to be named */
 
 struct watch {
     struct watch_options options;
@@ -223,7 +224,10 @@ static void tell_pooled(const struct watch *watch, int64_t step,
     advise(advice, sizeof advice, watch->options.config);
     (void)snprintf(text, sizeof text,
                    "collapse by=pooled_direction share=%.3f clips=%d correlates_with=%s r=%.2f %s",
-                   verdict->share, verdict->clips, pooled_look_names[verdict->nearest],
+                   verdict->share, verdict->clips,
+                   fabs(r[verdict->nearest]) < LEAST_CORRELATION
+                       ? "none_of_them"
+                       : pooled_look_names[verdict->nearest],
                    r[verdict->nearest], advice);
     tell(watch, &(struct event){
                     .step = step,

@@ -14,6 +14,14 @@ pack_clean() {
         fail "pack: $(tail -1 "$WORK/pack.log")"
 }
 
+# pack_frames: the ten smallest of them as small stored frames, under the same name: steps then wait for no decoder.
+pack_frames() {
+    local videos
+    mapfile -t videos < <(find "$SHARED/videos/clean" -type f -printf '%s %p\n' | sort -n | head -10 | cut -d ' ' -f 2-)
+    "$lockstep" pack "${videos[@]}" -o "$WORK/clean" --store frames --frame-side 80 >"$WORK/pack.log" 2>&1 ||
+        fail "pack: $(tail -1 "$WORK/pack.log")"
+}
+
 # train RUN WORKERS [OPTION...]: `lockstep train` of the tiny config, its output in RUN.log.
 train() {
     local run=$1 workers=$2

@@ -49,11 +49,13 @@ static int set_up(void **state)
                    getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
     assert_non_null(mkdtemp(f->folder));
     assert_int_equal(parameters_open(&f->parameters, &shape), LS_OK);
+    assert_int_equal(checkpoint_take_over(f->folder, 1, -1), LS_OK);
     assert_int_equal(saver_open(&f->saver,
                                 &(struct saver_options){.folder = f->folder,
                                                         .config_yaml = "app: vjepa\n",
                                                         .facts_json = "{}",
                                                         .run_epoch = 1,
+                                                        .origin_step = -1,
                                                         .size = 1,
                                                         .retention = {.keep_last = 5}},
                                 f->parameters),
@@ -65,8 +67,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
+    saver_close(&f->saver, WAIT_S); /* whose thread passes points */
     fault_arm(FAULT_OFF, NULL, 0, 0);
-    saver_close(&f->saver, WAIT_S);
     parameters_close(&f->parameters);
     assert_int_equal(files_remove(f->folder), LS_OK);
     free(f);
@@ -147,6 +149,21 @@ static void two_saves_are_under_way_and_no_third(void **state)
     finish_good(f->saver);
     for (int64_t step = 1; step <= 3; step++)
         assert_holds(f->folder, step);
+}
+
+static void a_folder_that_was_deleted_is_made_again(void **state)
+{
+    struct fixture *f = *state;
+    char fence[320];
+    stage(f->saver, 1);
+    finish_good(f->saver);
+    saver_settle(f->saver);
+    assert_int_equal(files_remove(f->folder), LS_OK);
+    stage(f->saver, 2);
+    finish_good(f->saver);
+    assert_holds(f->folder, 2);
+    (void)snprintf(fence, sizeof fence, "%s/takeovers.json", f->folder);
+    assert_true(files_exists(fence));
 }
 
 static void a_failure_is_told_and_leaves_nothing_behind(void **state)
@@ -232,6 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_staged_state_becomes_a_checkpoint, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_saves_are_under_way_and_no_third, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_folder_that_was_deleted_is_made_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failure_is_told_and_leaves_nothing_behind, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_failed_commit_is_told, set_up, tear_down),

@@ -17,6 +17,7 @@
 
 #include "comm/internal.h"
 #include "core/clock.h"
+#include "core/trace.h"
 
 enum {
     WAITED_FOR_SLEEP_NS = 20000,
@@ -212,8 +213,11 @@ static void finish_piece(struct comm_group *group, struct comm_slot *slot)
     if (comm_is_bulk(request->kind)) {
         group->busy_bytes += comm_request_bytes(request);
         group->sums_unfinished--;
-        if (group->sums_unfinished == 0)
-            group->busy_s += clock_now_s() - group->busy_since_s;
+        if (group->sums_unfinished == 0) {
+            const double now_s = clock_now_s();
+            group->busy_s += now_s - group->busy_since_s;
+            trace_span("sums over ranks", "sums", group->busy_since_s, now_s);
+        }
     }
     (void)pthread_cond_broadcast(&group->done);
     (void)pthread_mutex_unlock(&group->mutex);

@@ -181,6 +181,10 @@ ls_status starter_words(char ***out, const struct starter *starter, const struct
     add(&words, job->bar ? "bar" : "lines");
     if (job->stop_at > 0)
         add_number(&words, "--stop-at", job->stop_at);
+    if (job->profile != NULL) {
+        add(&words, "--profile");
+        add(&words, job->profile);
+    }
     if (job->beat_s > 0)
         add_number(&words, "--beat", job->beat_s);
     if (words.st != LS_OK)

@@ -22,7 +22,8 @@ struct starter_job {
     int64_t run_epoch;
     int workers;
     bool bar;
-    int64_t stop_at; /* 0: not */
+    int64_t stop_at;     /* 0: not */
+    const char *profile; /* steps to profile, as it was given; NULL: none */
     const struct allocation *allocation;
     const bool *left_out; /* one a host of the allocation; NULL: none is */
     int64_t beat_s;       /* between signs of life of a worker; 0: none */

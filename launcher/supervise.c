@@ -182,6 +182,7 @@ static ls_status start(struct attempt *attempt)
                               .workers = job->workers,
                               .bar = job->bar,
                               .stop_at = job->stop_at,
+                              .profile = job->profile,
                               .allocation = job->allocation,
                               .left_out = job->left_out};
     LS_TRY(

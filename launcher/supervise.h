@@ -17,12 +17,13 @@ struct supervise_job {
     const struct allocation *allocation;
     const bool *left_out; /* hosts that take no part; NULL: none */
     int workers;
-    int threads;      /* compute threads a worker */
-    bool bar;         /* a progress bar rather than lines */
-    double start_s;   /* until every worker has been heard */
-    double silence_s; /* between two signs of life of a worker */
-    int64_t stop_at;  /* save and stop after this step; 0: not */
-    double warning_s; /* time between SLURM's warning and the end; 0: not in a job */
+    int threads;         /* compute threads a worker */
+    bool bar;            /* a progress bar rather than lines */
+    double start_s;      /* until every worker has been heard */
+    double silence_s;    /* between two signs of life of a worker */
+    int64_t stop_at;     /* save and stop after this step; 0: not */
+    const char *profile; /* steps to profile; NULL: none */
+    double warning_s;    /* time between SLURM's warning and the end; 0: not in a job */
 };
 
 /* How a start was lost. */

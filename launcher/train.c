@@ -12,6 +12,7 @@
 #include "core/config_stages.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/trace.h"
 #include "data/loader.h"
 #include "launcher/allocation.h"
 #include "launcher/choices.h"
@@ -35,6 +36,7 @@ struct train_options {
     const char *device;
     int64_t threads; /* 0: as the config says */
     int64_t stop_at;
+    const char *profile;
     const char *hosts;
     bool requeue;
     int fresh; /* how often it was given */
@@ -209,6 +211,7 @@ static ls_status train_in(struct run_folder *folder, struct config_stages *stage
     job->start.folder = folder;
     job->start.bar = isatty(STDOUT_FILENO) != 0;
     job->start.stop_at = options->stop_at;
+    job->start.profile = options->profile;
     /* What is left by then is SLURM's rounding. */
     if (job->start.allocation->time_left_s > 0)
         job->time_is_over_s = clock_now_s() + job->start.allocation->time_left_s - 2;
@@ -231,6 +234,9 @@ static ls_status run_train(const void *given)
     char *program = NULL;
     char *worker = NULL;
     char *self = NULL;
+    struct trace_steps steps;
+    if (options->profile != NULL)
+        LS_TRY(trace_steps_parse(&steps, options->profile));
     LS_TRY(open_config(&stages, options));
     LS_TRY(check_workers(&stages, options->workers));
     const struct config *config = stages.list[0];
@@ -299,6 +305,12 @@ static const struct option table[] = {
      .low = 1,
      .high = INT64_C(1) << 40,
      .help = "Save and stop after this step, as on a first Ctrl-C."},
+    {.name = "profile",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct train_options, profile),
+     .word = "FIRST:LAST",
+     .help = "Trace these steps: what each worker did when goes to RUN/profile (open it in "
+             "Perfetto), and NVIDIA's profiler is switched on for them (docs/operations.md)."},
     {.name = "hosts",
      .type = OPTION_TEXT,
      .offset = offsetof(struct train_options, hosts),

@@ -52,6 +52,11 @@ struct gpu_build {
      * differences mean something. */
     ls_status (*clock)(struct model_device *device, double *out);
     ls_status (*memory)(const struct model_device *device, size_t *free_bytes, size_t *total_bytes);
+    /* Parts of the run, for the vendor's profiler (core/trace.h), and the span it shall look at.
+     * NULL in a build without cards. */
+    void (*range_begin)(const char *name);
+    void (*range_end)(void);
+    ls_status (*profiler)(bool on);
 };
 extern const struct gpu_build gpu_build;
 

@@ -37,4 +37,7 @@ const struct gpu_build gpu_build = {.name = "none",
                                     .open = cannot_open,
                                     .close = nothing_to_close,
                                     .clock = no_clock,
-                                    .memory = no_memory};
+                                    .memory = no_memory,
+                                    .range_begin = NULL,
+                                    .range_end = NULL,
+                                    .profiler = NULL};

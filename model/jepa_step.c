@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/trace.h"
 #include "model/jepa_parts.h"
 
 ls_status jepa_begin_step(struct jepa *jepa)
@@ -113,17 +114,24 @@ static ls_status run_trained(struct jepa *jepa, struct op_clips clips, int mask_
     const struct op_matrix dcontext = layer_matrix(jepa->dcontext, rows, dim, jepa->on.dtype);
     const struct op_matrix dpredictions =
         layer_matrix(jepa->dpredictions, layout->predictions.sequences.rows, dim, jepa->on.dtype);
-    LS_TRY(encoder_context_fwd(&jepa->on, &jepa->context, &jepa->context_memory,
-                               &jepa->encoder_scratch, clips, layout));
-    LS_TRY(predictor_fwd(&jepa->on, &jepa->predictor, &jepa->predictor_memory,
-                         &jepa->predictor_scratch, context, mask_token, layout));
-    LS_TRY(run_loss(jepa, micro_batch_weight));
-    LS_TRY(run_statistics(jepa));
-    LS_TRY(predictor_bwd(&jepa->on, &jepa->predictor, &jepa->predictor_memory,
-                         &jepa->predictor_scratch, dcontext, dpredictions, context, mask_token,
-                         layout, report));
-    LS_TRY(encoder_context_bwd(&jepa->on, &jepa->context, &jepa->context_memory,
-                               &jepa->encoder_scratch, jepa->dx, jepa->dcontext, layout, report));
+    trace_begin("context");
+    LS_TRY(trace_ended(encoder_context_fwd(&jepa->on, &jepa->context, &jepa->context_memory,
+                                           &jepa->encoder_scratch, clips, layout)));
+    trace_begin("predictor");
+    LS_TRY(trace_ended(predictor_fwd(&jepa->on, &jepa->predictor, &jepa->predictor_memory,
+                                     &jepa->predictor_scratch, context, mask_token, layout)));
+    trace_begin("loss");
+    LS_TRY(trace_ended(run_loss(jepa, micro_batch_weight)));
+    trace_begin("statistics");
+    LS_TRY(trace_ended(run_statistics(jepa)));
+    trace_begin("predictor backward");
+    LS_TRY(trace_ended(predictor_bwd(&jepa->on, &jepa->predictor, &jepa->predictor_memory,
+                                     &jepa->predictor_scratch, dcontext, dpredictions, context,
+                                     mask_token, layout, report)));
+    trace_begin("context backward");
+    LS_TRY(trace_ended(encoder_context_bwd(&jepa->on, &jepa->context, &jepa->context_memory,
+                                           &jepa->encoder_scratch, jepa->dx, jepa->dcontext, layout,
+                                           report)));
 done:
     return st;
 }
@@ -132,7 +140,8 @@ ls_status jepa_run(struct jepa *jepa, struct op_clips clips, int mask_token,
                    double micro_batch_weight, struct layer_report *report)
 {
     ls_status st = LS_OK;
-    LS_TRY(run_target(jepa, clips));
+    trace_begin("target");
+    LS_TRY(trace_ended(run_target(jepa, clips)));
     LS_TRY(run_trained(jepa, clips, mask_token, micro_batch_weight, report));
 done:
     return st;

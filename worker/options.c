@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_type { OPTION_COUNT, OPTION_CHOICE, OPTION_TEXT, OPTION_FLAG };
+enum option_type { OPTION_COUNT, OPTION_CHOICE, OPTION_TEXT, OPTION_STEPS, OPTION_FLAG };
 
 struct option {
     const char *name;
@@ -39,6 +39,11 @@ static const struct option options[] = {
      .offset = AT(beat_s),
      .value = "SECONDS",
      .help = "between signs of life on stderr, for the launcher; none without it"},
+    {.name = "--profile",
+     .type = OPTION_STEPS,
+     .offset = AT(profile),
+     .value = "FIRST:LAST",
+     .help = "a trace of these steps in RUN/profile, and NVIDIA's profiler switched on for them"},
     {.name = "--progress",
      .type = OPTION_CHOICE,
      .offset = AT(progress),
@@ -101,6 +106,12 @@ static ls_status parse_value(const struct option *option, const char *text, char
     if (option->type == OPTION_TEXT) {
         memcpy(base + option->offset, &text, sizeof text);
         return LS_OK;
+    }
+    if (option->type == OPTION_STEPS) {
+        struct trace_steps steps = {0};
+        ls_status st = trace_steps_parse(&steps, text);
+        memcpy(base + option->offset, &steps, sizeof steps);
+        return st;
     }
     for (int i = 0; option->choices[i] != NULL; i++)
         if (strcmp(option->choices[i], text) == 0) {

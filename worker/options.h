@@ -7,14 +7,16 @@
 
 #include "core/config.h"
 #include "core/status.h"
+#include "core/trace.h"
 
 enum worker_progress { WORKER_PROGRESS_AUTO, WORKER_PROGRESS_BAR, WORKER_PROGRESS_LINES };
 
 struct worker_options {
     const char *run; /* run folder, borrowed from argv */
     int64_t run_epoch;
-    int64_t stop_at; /* stop as if asked after this step; 0: not */
-    int64_t beat_s;  /* between signs of life on stderr; 0: none */
+    int64_t stop_at;            /* stop as if asked after this step; 0: not */
+    int64_t beat_s;             /* between signs of life on stderr; 0: none */
+    struct trace_steps profile; /* first 0: none */
     enum worker_progress progress;
     bool device_given;
     enum config_device device; /* in place of the config's, when given */

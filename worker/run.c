@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/log.h"
+#include "core/trace.h"
 #include "worker/trainer.h"
 
 /* A start may begin at or beyond the step where an earlier one was to stop. */
@@ -50,9 +51,14 @@ ls_status trainer_run(struct trainer *trainer)
     /* The end of the stage: the launcher starts the next one, which may have other workers. */
     int64_t total_steps = trainer->config->first_step + trainer->config->optimization.total_steps;
     bool stop = stop_reached(trainer);
+    profile_open(&trainer->profile, trainer->options->profile, trainer->options->run, trainer->rank,
+                 &trainer->device.model);
     while (trainer->step < total_steps && !stop) {
         struct step_outcome outcome = {0};
-        LS_TRY(trainer_step(trainer, &outcome));
+        profile_before(&trainer->profile, trainer->step + 1);
+        trace_begin("step");
+        LS_TRY(trace_ended(trainer_step(trainer, &outcome)));
+        profile_after(&trainer->profile, trainer->step);
         if (trainer->rank == 0) {
             metrics_append(trainer->metrics, &outcome.metrics);
             if (trainer->tensorboard != NULL)
@@ -79,6 +85,8 @@ ls_status trainer_run(struct trainer *trainer)
         st = LS_FAIL(LS_STOP, "stopped after step %" PRId64 " of %" PRId64 "; state saved",
                      trainer->step, config_stages_steps(&trainer->stages));
 done:
+    if (st == LS_OK || st == LS_STOP)
+        profile_close(&trainer->profile);
     if (trainer->rank == 0)
         display_end(&trainer->display);
     return st;

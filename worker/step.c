@@ -15,6 +15,7 @@
 #include "core/files.h"
 #include "core/flight.h"
 #include "core/log.h"
+#include "core/trace.h"
 #include "model/schedule.h"
 #include "worker/signals.h"
 #include "worker/trainer.h"
@@ -108,7 +109,9 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
         struct hash128 draws;
         flight_phase("data", trainer->step + 1);
         bool last = i == trainer->micro_count - 1;
-        LS_TRY(feed_take(trainer->feed, &draws, fmax(until_s - clock_now_s(), LEAST_WAIT_S)));
+        trace_begin("data");
+        LS_TRY(trace_ended(
+            feed_take(trainer->feed, &draws, fmax(until_s - clock_now_s(), LEAST_WAIT_S))));
         flight_phase("compute", trainer->step + 1);
         const struct loader_batch *taken = feed_taken(trainer->feed);
         memcpy(&trainer->clips[(size_t)i * (size_t)taken->clips], taken->sources,
@@ -124,7 +127,8 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
         LS_TRY(feed_ahead(trainer->feed));
     }
     LS_TRY(trainer_settle(trainer));
-    LS_TRY(jepa_result(trainer->jepa, &work->result));
+    trace_begin("wait for the device");
+    LS_TRY(trace_ended(jepa_result(trainer->jepa, &work->result)));
     LS_TRY(feed_ahead(trainer->feed));
     work->vote.mask_tokens = jepa_mask_tokens_used(trainer->jepa);
     if (fault_point("not_finite") != 0)
@@ -348,15 +352,20 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
                                              trainer->config->run.start_timeout_s);
     trainer_phase(trainer, "step", number, trainer->step_limit_s);
     (void)fault_point("step");
-    ls_status computed = compute(trainer, &work);
+    trace_begin("compute");
+    ls_status computed = trace_ended(compute(trainer, &work));
     work.compute_s = clock_now_s() - start_s - work.data_wait_s;
-    LS_TRY(decide(trainer, &work, computed));
+    trace_begin("decide");
+    LS_TRY(trace_ended(decide(trainer, &work, computed)));
     out->stop = work.vote.stop != 0;
     trainer->saving.asked = work.vote.save_asked != 0;
     trainer->saving.late = work.vote.save_late != 0;
-    LS_TRY(trainer_save_follow(trainer, (enum saver_progress)work.vote.save_progress));
-    LS_TRY(reduce(trainer, &work));
-    LS_TRY(sum_up(trainer, &work));
+    trace_begin("saves");
+    LS_TRY(trace_ended(trainer_save_follow(trainer, (enum saver_progress)work.vote.save_progress)));
+    trace_begin("reduce");
+    LS_TRY(trace_ended(reduce(trainer, &work)));
+    trace_begin("statistics over ranks");
+    LS_TRY(trace_ended(sum_up(trainer, &work)));
     fill_metrics(trainer, &work, metrics);
     out->times = (const struct ranks_step *)(const void *)&trainer
                      ->sums[jepa_statistics_count(trainer->jepa) + TAIL_TIMES];
@@ -370,7 +379,8 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
         jepa_mask_tokens_set(trainer->jepa, work.vote.mask_tokens);
         struct schedule_values values = schedule_at(trainer->config, number);
         flight_phase("update", number);
-        LS_TRY(update(trainer, &values, metrics->grad_norm));
+        trace_begin("update");
+        LS_TRY(trace_ended(update(trainer, &values, metrics->grad_norm)));
     }
     trainer->step = number;
     metrics->step_s = clock_now_s() - start_s;

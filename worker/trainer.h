@@ -22,6 +22,7 @@
 #include "worker/feed.h"
 #include "worker/metrics.h"
 #include "worker/options.h"
+#include "worker/profile.h"
 #include "worker/ranks.h"
 #include "worker/saver.h"
 #include "worker/spikes.h"
@@ -92,6 +93,7 @@ struct trainer {
     struct ranks *ranks;             /* rank 0; NULL where it is alone or not wanted */
     char *hosts;                     /* [size][RANKS_HOST_BYTES] */
     struct display display;          /* rank 0 */
+    struct profile profile;
     /* About a failure: `agreed` when every rank leaves for the same reason; then `own` when it is
      * this rank's, not one that it was told of. */
     bool agreed, own;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "model/cuda/cuda.h"
+#include "model/cuda/profile.h"
 
 static ls_status open_card(struct model_device *out, int index, bool deterministic)
 {
@@ -39,4 +40,7 @@ const struct gpu_build gpu_build = {.name = LOCKSTEP_GPU,
                                     .open = open_card,
                                     .close = close_card,
                                     .clock = read_clock,
-                                    .memory = card_memory};
+                                    .memory = card_memory,
+                                    .range_begin = profile_range_begin,
+                                    .range_end = profile_range_end,
+                                    .profiler = profile_switch};

@@ -28,6 +28,7 @@ struct emulator_counters {
     int64_t pageable_copies; /* asynchronous ones whose host side is not pinned: the real runtime
                               * stages them, and the caller waits */
     int64_t live_bytes, peak_bytes;
+    int64_t profiler_starts, profiler_stops;
 };
 emulator_counters emulator_count();
 

@@ -54,8 +54,8 @@ ls_status jepa_held_open(struct jepa *jepa)
         .all = flat, .ema_all = encoder, .masters = flat, .ema_masters = encoder, .moments = flat};
     if (division->ranks <= 1)
         return LS_OK;
-    if (division->count != flat || division->slice < DIVISION_BLOCK || rank < 0 ||
-        rank >= division->ranks)
+    if (division->count != flat || division->slice < JEPA_VECTOR_ROW ||
+        division->slice % JEPA_VECTOR_ROW != 0 || rank < 0 || rank >= division->ranks)
         return LS_FAIL(LS_USAGE, "rank %d of %d, slices of %lld: no division of %lld parameters",
                        rank, division->ranks, (long long)division->slice, (long long)flat);
     held->divided = true;

@@ -7,10 +7,10 @@ OPTIONS=()
 LINES_BEFORE=1 # lines of the job's output up to the fault, and one
 
 cat_logs() { cat "$WORK/$RUN"/slurm-*.log "$WORK/$RUN"-[0-9]*.log 2>/dev/null; }
-# What the user was told since the fault: the first warning or error, or the first word of a stop.  That a rank was slow for
-# a moment is told on a busy machine without any fault.
+# What the user was told since the fault: the first warning or error, or the first word of a stop.  That a rank or the
+# data was slow for a moment is told on a busy machine without any fault.
 first_words() {
-    cat_logs | tail -n +"$LINES_BEFORE" | grep -v -e ' hiccup ' -e ' slow_rank ' |
+    cat_logs | tail -n +"$LINES_BEFORE" | grep -v -e ' hiccup ' -e ' slow_rank ' -e ' data_too_slow ' |
         grep -m1 -E ' level=warn | level=error |^lockstep: | stopping | stopped step=| requeued job=|run_folder_left_behind' |
         sed -E 's/^[0-9TZ:-]+ level=[a-z]+ //; s/\|/,/g' | sed "s#$WORK/##g" | cut -c1-150
 }

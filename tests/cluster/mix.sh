@@ -10,8 +10,8 @@
 COUNT=${1:-30}
 RANDOM=${2:-$(date +%j)}
 LOGS=${LOGS:-$BUILD}
-kinds=(rank_killed rank_segfault rank_stopped damaged_checkpoint full_disk mpirun_killed launcher_killed batch_process_killed
-    cable_cut node_crash batch_node_crash requeue preempted time_limit slurmd_killed slurmctld_restarted)
+kinds=(time_limit rank_killed rank_segfault rank_stopped damaged_checkpoint full_disk mpirun_killed launcher_killed
+    batch_process_killed cable_cut node_crash batch_node_crash requeue preempted slurmd_killed slurmctld_restarted)
 ARMED='fail:flip:2:1:3,kill:fsync:5:2:5,hang:step:3:3:8,fail:flip:2:2:11,kill:fsync:5:1:14,hang:step:3:0:17,fail:flip:2:3:20,kill:fsync:5:3:23'
 
 # shellcheck disable=SC2317 # wait_until calls these
@@ -19,9 +19,11 @@ job_runs() { [ "$(job_state "$JOB")" = RUNNING ]; }
 # shellcheck disable=SC2317
 has_moved_on() { [ "$(step_of "$RUN")" -ge "$1" ] && has_state "$RUN" running && job_runs; }
 
-# SLURM takes whole minutes, and warns 30 s before: the end of the next minute that leaves time for that.
+# SLURM takes whole minutes, and warns 30 s before: the end of the next minute that leaves time for that.  Meanwhile steps
+# are slow, so that some remain for the others.
 shorten() {
     local elapsed minutes seconds
+    link_rate 3mbit
     elapsed=$(slurm squeue --noheader --format=%M --jobs "$JOB")
     seconds=$((10#${elapsed##*:}))
     elapsed=${elapsed%:*}
@@ -42,6 +44,7 @@ one() {
     time_limit)
         wait_until 180 "$RUN: running again after $1 ($2)" runs_again
         slurm scontrol update "JobId=$JOB" TimeLimit=60 || fail "$RUN: no other time limit"
+        link_rate 8mbit
         ;;
     slurmctld_restarted) mend "$1" ;;
     *)
@@ -51,11 +54,9 @@ one() {
     esac
 }
 
-# All kinds, then any; in a random order.
-order=()
-for number in $(seq 0 $((COUNT - 1))); do
-    [ "$number" -lt ${#kinds[@]} ] && order+=("${kinds[number]}") || order+=("${kinds[RANDOM % ${#kinds[@]}]}")
-done
+# All kinds, then any but the first, which takes minutes; in a random order.
+order=("${kinds[@]:0:COUNT}")
+while [ ${#order[@]} -lt "$COUNT" ]; do order+=("${kinds[1 + RANDOM % (${#kinds[@]} - 1)]}"); done
 for number in $(seq $((COUNT - 1)) -1 1); do
     other=$((RANDOM % (number + 1)))
     fault=${order[number]} order[number]=${order[other]} order[other]=$fault

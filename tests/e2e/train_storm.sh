@@ -1,7 +1,7 @@
 #!/bin/bash
 # timeout: 900
 # Workers killed with SIGKILL at random moments, STORM times (3 unless given; 30 takes about 10 minutes),
-# each start with another number of workers: nothing done twice, nothing lost beyond the newest commit, the
+# each start with another number of workers and the optimizer's state replicated or sharded: nothing done twice, nothing lost beyond the newest commit, the
 # same curve.  With the number of workers kept, the same bits.  A restore that leaves out a moment is noticed.
 # shellcheck source=tests/e2e/lib_train.sh
 . "$(dirname "$0")/lib_train.sh"
@@ -18,16 +18,19 @@ committed() { # RUN: step of its newest checkpoint, 0 without
     echo "$step"
 }
 
-# storm RUN KILLS [WORKERS]: until it ends, killing it at random moments; WORKERS, or 1 to 4 drawn each time.
+# storm RUN KILLS [WORKERS]: until it ends, killing it at random moments; WORKERS replicated, or 1 to 4 in
+# either mode, drawn each time.
 storm() {
     local run=$1 kills=$2 workers job code victims before resumed
+    local modes=(replicated sharded) mode=replicated
     local killed=0 starts=0
     while [ "$starts" -lt $((kills + 20)) ]; do
         workers=${3:-$((1 + RANDOM % 4))}
+        [ -n "${3:-}" ] || mode=${modes[RANDOM % 2]}
         starts=$((starts + 1))
         before=$(committed "$run")
         : >"$WORK/$run.log"
-        train "$run" "$workers" "${options[@]}" &
+        train "$run" "$workers" "${options[@]}" --set "optimization.optimizer_state=$mode" &
         job=$!
         if [ "$killed" -lt "$kills" ]; then
             sleep "0.$((RANDOM % 9 + 1))"

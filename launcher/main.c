@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/text.h"
 #include "launcher/commands.h"
+#include "launcher/manual.h"
 #include "launcher/starter.h"
 
 static void print_help(FILE *out)
@@ -69,6 +70,14 @@ static ls_status run(int argc, char **argv)
     bool help = strcmp(name, "help") == 0;
     if ((help && argc == 2) || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         print_help(stdout);
+        return LS_OK;
+    }
+    if (help && strcmp(argv[2], "--man") == 0) {
+        manual_page(stdout);
+        return LS_OK;
+    }
+    if (help && strcmp(argv[2], "--bash") == 0) {
+        manual_completion(stdout);
         return LS_OK;
     }
     const struct command *command = find_command(help ? argv[2] : name);

@@ -266,26 +266,31 @@ static void print_wrapped(FILE *out, const char *text, int column, int indent)
     (void)fputc('\n', out);
 }
 
+void options_describe(char *out, size_t bytes, const struct option *option)
+{
+    char choices[256];
+    size_t used = (size_t)snprintf(out, bytes, "%s", option->help);
+    if (option->type == OPTION_INTEGER)
+        used += (size_t)snprintf(out + used, bytes - used, " [%" PRId64 " to %" PRId64 "]",
+                                 option->low, option->high);
+    if (option->type == OPTION_CHOICE) {
+        join_choices(choices, sizeof choices, option->choices);
+        used += (size_t)snprintf(out + used, bytes - used, " [%s]", choices);
+    }
+    if (option->initial != NULL)
+        (void)snprintf(out + used, bytes - used, " (default: %s)", option->initial);
+}
+
 static void print_option(FILE *out, const struct option *option)
 {
-    char text[1024];
-    char choices[256];
+    char text[OPTION_TEXT_BYTES];
     int column = fprintf(out, "  ");
     if (option->letter != 0)
         column += fprintf(out, "-%c, ", option->letter);
     column += fprintf(out, "--%s%s%s", option->name, option->word != NULL ? " " : "",
                       option->word != NULL ? option->word : "");
     column += fprintf(out, "%*s", column < HELP_INDENT ? HELP_INDENT - column : 1, "");
-    size_t used = (size_t)snprintf(text, sizeof text, "%s", option->help);
-    if (option->type == OPTION_INTEGER)
-        used += (size_t)snprintf(text + used, sizeof text - used, " [%" PRId64 " to %" PRId64 "]",
-                                 option->low, option->high);
-    if (option->type == OPTION_CHOICE) {
-        join_choices(choices, sizeof choices, option->choices);
-        used += (size_t)snprintf(text + used, sizeof text - used, " [%s]", choices);
-    }
-    if (option->initial != NULL)
-        (void)snprintf(text + used, sizeof text - used, " (default: %s)", option->initial);
+    options_describe(text, sizeof text, option);
     print_wrapped(out, text, column, HELP_INDENT);
 }
 

@@ -1,5 +1,5 @@
-/* Command lines from tables: one table a command drives parsing, `--help` and, later, the manual
- * page and shell completion. */
+/* Command lines from tables: one table a command drives parsing, `--help`, the manual page and the
+ * completion of bash (launcher/manual.h). */
 #ifndef LOCKSTEP_LAUNCHER_OPTIONS_H
 #define LOCKSTEP_LAUNCHER_OPTIONS_H
 
@@ -58,6 +58,10 @@ struct command {
 ls_status options_parse(void **out, bool *help, const struct command *command, int count,
                         char *const *argv) LS_MUST_CHECK;
 void options_free(void **options, const struct command *command);
+
+/* What --help says of an option: its text, limits or choices, default.  Local. */
+enum { OPTION_TEXT_BYTES = 1024 };
+void options_describe(char *out, size_t bytes, const struct option *option);
 
 /* The command's help page.  Local. */
 void options_help(FILE *out, const struct command *command);

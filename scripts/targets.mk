@@ -29,6 +29,10 @@ fuzz: ## fuzz the readers of datasets and lists with libFuzzer, FUZZ_SECONDS eac
 	+@$(PARALLEL) -s VARIANT=fuzz CC=clang B=$(B) fuzzers
 	@BUILD='$(BUILD)' scripts/fuzz.sh
 .PHONY: fuzz
+manual: ## write docs/lockstep.1 from the tables of the command line
+	+@$(PARALLEL) -s $(B)/lockstep
+	@$(B)/lockstep help --man >docs/lockstep.1
+.PHONY: manual
 test-interop: ## compare with TensorBoard and Hugging Face transformers (installs torch, 6 GB, into build/; not part of test)
 	@scripts/setup.sh build test interop
 	+@$(PARALLEL) -s programs

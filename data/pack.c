@@ -51,9 +51,10 @@ static ls_status finish(struct pack_summary *out, const char *folder, const stru
     LS_TRY(pack_report_write(out, folder, plan));
     out->new_videos = done->new_videos;
     out->new_skipped = done->progress.skipped;
-    if (flock(presence, LOCK_EX | LOCK_NB) == 0)
+    out->left = done->left;
+    if (out->left == 0 && flock(presence, LOCK_EX | LOCK_NB) == 0)
         LS_TRY(remove_leftovers(folder, plan->parts_folder));
-    if (out->videos == 0)
+    if (out->videos == 0 && out->left == 0)
         st = LS_FAIL(LS_DATA, "%s: not one of %lld files could be packed: see %s/%s", folder,
                      (long long)out->skipped, folder, PACK_REPORT_NAME);
 done:

@@ -31,6 +31,7 @@ struct pack_options {
     const char *output;   /* the dataset folder; made when missing */
     int jobs;             /* worker processes; 0: one a processor */
     int frame_side;       /* store decoded frames, shorter side at most this; 0: packets */
+    int part, parts;      /* make only every parts-th shard, the part-th of them (from 1); 0: all */
     uint64_t shard_bytes; /* a shard is closed when its sources reach this; 0: PACK_SHARD_BYTES */
     void (*progress)(void *context, const struct pack_progress *progress); /* may be NULL */
     void *context;
@@ -43,6 +44,7 @@ struct pack_summary {
     int64_t frames;
     uint64_t bytes; /* of packets */
     int64_t shards;
+    int64_t left; /* shards of other parts that are not there yet */
 };
 
 /* Pack, write the index and the report.  Files that cannot be used are skipped with a reason, which

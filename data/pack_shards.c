@@ -118,8 +118,11 @@ static ls_status next_task(struct packing *packing, struct pool_task *out)
                                   .index = packing->ready.shards[--packing->ready.count]};
         goto done;
     }
-    while (packing->filling.count == 0 && packing->unclaimed < packing->plan->shard_count)
-        LS_TRY(claim(packing, packing->unclaimed++));
+    while (packing->filling.count == 0 && packing->unclaimed < packing->plan->shard_count) {
+        const size_t s = packing->unclaimed++;
+        if (packing->works[s].state == SHARD_OPEN)
+            LS_TRY(claim(packing, s));
+    }
     if (packing->filling.count == 0) {
         LS_TRY(look_elsewhere(packing));
         goto done;
@@ -175,6 +178,28 @@ done:
     return st;
 }
 
+static bool is_of_other_part(const struct pack_options *options, const struct plan_shard *shard)
+{
+    return options->parts > 0 &&
+           (int)(shard->number % (uint32_t)options->parts) != options->part - 1;
+}
+
+/* Shards go to parts by their number, which depends on the list and on nothing else. */
+static void leave_other_parts(struct packing *packing)
+{
+    struct pack_progress *progress = &packing->done->progress;
+    for (size_t s = 0; s < packing->plan->shard_count; s++) {
+        const struct plan_shard *shard = &packing->plan->shards[s];
+        if (!is_of_other_part(packing->options, shard))
+            continue;
+        packing->works[s].state = SHARD_DONE;
+        packing->unfinished--;
+        progress->files -= (int64_t)shard->count;
+        for (size_t i = 0; i < shard->count; i++)
+            progress->bytes -= packing->plan->files[shard->first + i].source.bytes;
+    }
+}
+
 static int processor_count(void)
 {
     cpu_set_t set;
@@ -217,8 +242,13 @@ ls_status pack_shards(struct pack_work_done *done, const struct pack_options *op
     if (jobs == 0)
         return LS_OK;
     LS_TRY(prepare(&packing));
+    leave_other_parts(&packing);
     LS_TRY(pool_open(&packing.pool, plan, jobs));
     LS_TRY(work_through(&packing));
+    done->left = 0;
+    for (size_t s = 0; s < plan->shard_count; s++)
+        done->left +=
+            is_of_other_part(options, &plan->shards[s]) && !files_exists(plan->shards[s].path);
 done:
     pool_close(&packing.pool);
     for (size_t s = 0; packing.works != NULL && s < plan->shard_count; s++)

@@ -19,6 +19,7 @@ struct pack_command {
     int64_t jobs;
     int64_t shard_mb;
     const char *store;
+    const char *part;
     int64_t frame_side;
 };
 
@@ -76,9 +77,24 @@ static void print_summary(const struct pack_command *command, const struct pack_
                  s->shards == 1 ? "" : "s");
     if (s->new_videos + s->new_skipped < s->videos + s->skipped)
         (void)printf("%" PRId64 " of them new, the others were there already\n", s->new_videos);
+    if (s->left > 0)
+        (void)printf("%" PRId64 " shards are left to other parts\n", s->left);
     if (s->skipped + s->duplicates > 0)
         (void)printf("%" PRId64 " files skipped: %s/%s says why\n", s->skipped + s->duplicates,
                      command->output, PACK_REPORT_NAME);
+}
+
+/* "K/N". */
+static ls_status read_part(int *part, int *parts, const char *text)
+{
+    int end = 0;
+    *part = *parts = 0;
+    if (text == NULL)
+        return LS_OK;
+    if (sscanf(text, "%6d/%6d%n", part, parts, &end) != 2 || text[end] != '\0' || *part < 1 ||
+        *part > *parts)
+        return LS_FAIL(LS_USAGE, "--part: '%s' is not K/N with K from 1 to N", text);
+    return LS_OK;
 }
 
 static ls_status run_pack(const void *given)
@@ -88,8 +104,13 @@ static ls_status run_pack(const void *given)
     struct pack_summary summary = {0};
     if (command->output == NULL)
         return LS_FAIL(LS_USAGE, "pack: where to? give the dataset's folder by -o DATASET");
+    int part;
+    int parts;
+    ls_status st = read_part(&part, &parts, command->part);
+    if (st != LS_OK)
+        return st;
     display.next_s = display.terminal ? bar_every_s : line_every_s;
-    ls_status st = pack_run(
+    st = pack_run(
         &summary,
         &(struct pack_options){
             .inputs = command->inputs.values,
@@ -97,6 +118,8 @@ static ls_status run_pack(const void *given)
             .output = command->output,
             .jobs = (int)command->jobs,
             .frame_side = strcmp(command->store, "frames") == 0 ? (int)command->frame_side : 0,
+            .part = part,
+            .parts = parts,
             .shard_bytes = (uint64_t)command->shard_mb << 20,
             .progress = show_progress,
             .context = &display,
@@ -135,6 +158,13 @@ static const struct option pack_table[] = {
      .low = 1,
      .high = 1 << 20,
      .help = "Size of a shard, in MiB of source files."},
+    {.name = "part",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct pack_command, part),
+     .word = "K/N",
+     .help = "Make only every N-th shard, the K-th of them, for a job array on a file system "
+             "without locks: K from 1 to N, each of them once, with the same list. The last one "
+             "to end writes the whole index; give the command without files to write it again."},
     {.name = "store",
      .type = OPTION_CHOICE,
      .offset = offsetof(struct pack_command, store),

@@ -172,6 +172,34 @@ static void packs_at_the_same_time_share_the_work(void **state)
 }
 
 /* A lost shard's files are packed again under its number; the index alone can be made again. */
+/* As a job array does, in any order; none of them touches another one's shards. */
+static void parts_make_what_one_pack_makes(void **state)
+{
+    const struct packed *packed = *state;
+    static const int order[] = {2, 3, 1};
+    char parted[160];
+    struct pack_summary summary = {0};
+    const char *inputs[] = {packed->videos};
+    (void)snprintf(parted, sizeof parted, "%s/parted", packed->folder);
+    for (int i = 0; i < 3; i++) {
+        const struct pack_options options = {.inputs = inputs,
+                                             .input_count = 1,
+                                             .output = parted,
+                                             .jobs = 1,
+                                             .part = order[i],
+                                             .parts = 3,
+                                             .shard_bytes = SMALL_SHARD};
+        assert_int_equal(pack_run(&summary, &options), LS_OK);
+        assert_true(summary.shards > 0);
+        assert_int_equal(summary.left > 0, i < 2);
+    }
+    assert_true(summary.shards >= 3);
+    assert_int_equal(files_remove(packed->dataset), LS_OK);
+    assert_int_equal(packed_pack(&summary, packed, 1, SMALL_SHARD), LS_OK);
+    assert_same_folders(packed->dataset, parted);
+    assert_int_equal(files_remove(parted), LS_OK);
+}
+
 static void what_is_lost_is_made_again(void **state)
 {
     const struct packed *packed = *state;
@@ -302,6 +330,7 @@ int main(void)
         cmocka_unit_test(packing_again_does_nothing_twice),
         cmocka_unit_test(a_killed_pack_goes_on_where_it_stopped),
         cmocka_unit_test(packs_at_the_same_time_share_the_work),
+        cmocka_unit_test(parts_make_what_one_pack_makes),
         cmocka_unit_test(what_is_lost_is_made_again),
         cmocka_unit_test(a_skipped_file_is_tried_again_when_it_has_changed),
         cmocka_unit_test(the_report_has_a_line_for_every_file),

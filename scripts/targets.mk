@@ -23,6 +23,11 @@ test-emulated: ## all that runs on the emulated card: operators, golden files, t
 test-asan: ## the unit tests under ASan + UBSan only
 	@scripts/setup.sh build test
 	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh asan
+test-videos: ## every frame of ../shared/videos against ffmpeg, in order and at random, and RGB (half an hour)
+	@scripts/setup.sh build test
+	+@$(PARALLEL) -s programs
+	@FRAMEMD5_ALL=1 BUILD='$(BUILD)' SHARED='$(SHARED)' bash tests/e2e/framemd5.sh
+.PHONY: test-videos
 fuzz: ## fuzz the readers of datasets and lists with libFuzzer, FUZZ_SECONDS each (clang)
 	@scripts/setup.sh build fuzz
 	+@$(PARALLEL) -s $(B)/tools/fuzz_seeds

@@ -200,6 +200,40 @@ static void parts_make_what_one_pack_makes(void **state)
     assert_int_equal(files_remove(parted), LS_OK);
 }
 
+/* A name that was hit would have its file packed a second time. */
+static void a_damaged_shard_is_not_gone_on_with(void **state)
+{
+    const struct packed *packed = *state;
+    struct pack_summary summary = {0};
+    struct shard shard = {0};
+    char path[160];
+    char index[160];
+    size_t bytes = 0;
+    (void)snprintf(path, sizeof path, "%s/shard-00000.h5", packed->dataset);
+    (void)snprintf(index, sizeof index, "%s/%s", packed->dataset, INDEX_NAME);
+    assert_int_equal(packed_pack(&summary, packed, 1, SMALL_SHARD), LS_OK);
+    assert_int_equal(shard_open(&shard, path, 1), LS_OK);
+    char *whole = read_text(packed->dataset, "shard-00000.h5", &bytes);
+    const uint64_t name = shard.record.blob_at + shard.videos[0].name_at + 3;
+    const uint64_t packet = shard.record.bytes_at + 3;
+    shard_close(&shard);
+    whole[name] ^= 1;
+    assert_int_equal(files_replace(path, whole, bytes), LS_OK);
+    assert_int_equal(packed_pack(&summary, packed, 1, SMALL_SHARD), LS_DATA);
+    assert_memory_equal(status_message(), path, strlen(path));
+    whole[name] ^= 1;
+    /* Without an index all of the shard counts. */
+    whole[packet] ^= 1;
+    assert_int_equal(files_replace(path, whole, bytes), LS_OK);
+    assert_int_equal(files_remove(index), LS_OK);
+    assert_int_equal(packed_pack(&summary, packed, 1, SMALL_SHARD), LS_DATA);
+    assert_memory_equal(status_message(), path, strlen(path));
+    whole[packet] ^= 1;
+    assert_int_equal(files_replace(path, whole, bytes), LS_OK);
+    free(whole);
+    assert_int_equal(packed_pack(&summary, packed, 1, SMALL_SHARD), LS_OK);
+}
+
 static void what_is_lost_is_made_again(void **state)
 {
     const struct packed *packed = *state;
@@ -331,6 +365,7 @@ int main(void)
         cmocka_unit_test(a_killed_pack_goes_on_where_it_stopped),
         cmocka_unit_test(packs_at_the_same_time_share_the_work),
         cmocka_unit_test(parts_make_what_one_pack_makes),
+        cmocka_unit_test(a_damaged_shard_is_not_gone_on_with),
         cmocka_unit_test(what_is_lost_is_made_again),
         cmocka_unit_test(a_skipped_file_is_tried_again_when_it_has_changed),
         cmocka_unit_test(the_report_has_a_line_for_every_file),

@@ -20,6 +20,20 @@ EMULATOR_CARDS=2 ends mpi 0 "${wide[@]}" --set lockstep.gpu_comm=mpi
 says mpi 'gradient_sums by=mpi ranks=2'
 [ "$(digest nccl)" = "$(digest mpi)" ] || fail "sums by NCCL and MPI in the same order differ"
 
+# The optimizer's state divided over the cards: the same bits, in float32 and with copies in bf16; the CPU goes on from it.
+parts=(--set optimization.optimizer_state=sharded)
+EMULATOR_CARDS=2 ends parts 0 "${wide[@]}" "${parts[@]}" --set lockstep.deterministic=true
+says parts 'gradient_sums by=nccl ranks=2 .* optimizer_state=sharded'
+[ "$(digest parts)" = "$(digest nccl)" ] || fail "a divided state has other bits"
+for state in replicated sharded; do
+    EMULATOR_CARDS=2 ends "bf16_$state" 0 "${wide[@]}" --set lockstep.deterministic=true --set meta.dtype=bfloat16 \
+        --set "optimization.optimizer_state=$state"
+done
+[ "$(digest bf16_replicated)" = "$(digest bf16_sharded)" ] || fail "a divided state in bf16 has other bits"
+EMULATOR_CARDS=2 ends moved 75 "${wide[@]}" "${parts[@]}" --stop-at 3
+train moved cpu "${wide[@]}" || fail "the CPU, from a divided state of two cards: $(tail -1 "$WORK/moved.log")"
+same_losses cpu moved
+
 ends shared 2 --set lockstep.gpu_comm=nccl
 says shared 'gpu_comm: nccl, but ranks 0 and 1 on .* share card 0'
 

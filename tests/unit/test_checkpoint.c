@@ -107,6 +107,50 @@ static void saved_state_comes_back_whole(void **unused)
     support_folder_remove(folder);
 }
 
+/* Bytes that this process has read from files so far; -1 where the system does not tell. */
+static long long read_so_far(void)
+{
+    long long bytes = -1;
+    FILE *file = fopen("/proc/self/io", "r");
+    if (file == NULL)
+        return -1;
+    if (fscanf(file, "rchar: %lld", &bytes) != 1)
+        bytes = -1;
+    (void)fclose(file);
+    return bytes;
+}
+
+/* Beside its range at most the rest of the blocks at both ends, whose hashes it checks. */
+static void a_rank_reads_only_what_it_needs(void **unused)
+{
+    (void)unused;
+    const int of = 5;
+    const long long block = CHECKPOINT_BLOCK * (long long)sizeof(float);
+    char *folder = support_folder();
+    struct support_state state;
+    struct checkpoint *c = NULL;
+    if (read_so_far() < 0)
+        skip();
+    support_state_open(&state, 40);
+    assert_good(support_save(folder, &state, 3, 1));
+    assert_good(checkpoint_open_newest(&c, folder));
+    for (int r = 0; r < of; r++) {
+        struct checkpoint_array range = state.state.arrays[0];
+        checkpoint_range(&range.offset, &range.count, range.total, r, of);
+        range.data = malloc((size_t)range.count * sizeof *range.data);
+        const long long before = read_so_far();
+        assert_good(checkpoint_read(c, &range));
+        const long long bytes = read_so_far() - before;
+        const long long wanted = range.count * (long long)sizeof *range.data;
+        assert_in_range(bytes, wanted, wanted + 2 * block + 4096);
+        assert_true(bytes < range.total * (long long)sizeof *range.data);
+        free(range.data);
+    }
+    checkpoint_close(&c);
+    support_state_close(&state);
+    support_folder_remove(folder);
+}
+
 static void any_world_size_loads_any_other(void **unused)
 {
     (void)unused;
@@ -346,6 +390,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(saved_state_comes_back_whole),
+        cmocka_unit_test(a_rank_reads_only_what_it_needs),
         cmocka_unit_test(any_world_size_loads_any_other),
         cmocka_unit_test(any_world_size_loads_a_divided_state),
         cmocka_unit_test(slices_off_the_grid_are_refused),

@@ -1,5 +1,6 @@
 #!/bin/bash
 # timeout: 240
+# alone
 # One flipped bit in one rank's weights: the next audit names the rank, keeps copies, saves nothing
 # of it, and the run goes back to the last good checkpoint and ends as if nothing had been.
 # shellcheck source=tests/e2e/lib_train.sh

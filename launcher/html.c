@@ -143,7 +143,7 @@ const char *html_count(char *out, int64_t value)
     size_t used = 0;
     for (int i = 0; i < length; i++) {
         out[used++] = digits[i];
-        if (digits[i] != '-' && i < length - 1 && (length - 1 - i) % 3 == 0)
+        if (i < length - 1 && digits[i] != '-' && (length - 1 - i) % 3 == 0)
             out[used++] = ',';
     }
     out[used] = '\0';

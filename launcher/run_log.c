@@ -86,7 +86,7 @@ static bool begins(const char *text, const char *words)
 /* Room for one more entry of an array that doubles. */
 static ls_status more(void **array, int count, size_t bytes)
 {
-    if ((count & (count - 1)) != 0) /* room is the next power of two */
+    if (*array != NULL && (count & (count - 1)) != 0) /* room is the next power of two */
         return LS_OK;
     void *wider = realloc(*array, (count > 0 ? 2 * (size_t)count : 1) * bytes);
     if (wider == NULL)

@@ -55,7 +55,7 @@ static void a_column_is_the_mean_of_its_steps_and_jumps_leave_no_holes(void **un
     (void)unused;
     float values[STEPS_MOST];
     for (int i = 0; i < STEPS_MOST; i++)
-        values[i] = i % 2 == 0 ? 0 : i < STEPS_MOST / 2 ? 2 : 8;
+        values[i] = i % 2 == 0 ? 0.0F : i < STEPS_MOST / 2 ? 2.0F : 8.0F;
     struct plot_text plot = {.title = "x",
                              .steps = steps,
                              .values = values,

@@ -148,7 +148,9 @@ static ls_status write_names(const struct feature_file *file, const struct datas
     LS_TRY(core_alloc(&names, (size_t)file->shape.videos * longest + 1));
     for (int64_t v = 0; v < file->shape.videos; v++) {
         const char *name = dataset_video(dataset, v).name;
-        memcpy(names + (size_t)v * longest, name, strlen(name));
+        /* The row is zero already, and its last byte need not be. */
+        for (size_t at = 0; name[at] != '\0'; at++)
+            names[(size_t)v * longest + at] = name[at];
     }
     H5_TRY(LS_IO, H5Tset_size(type, longest), file->partial, "make a text type");
     H5_TRY(LS_IO, H5Tset_strpad(type, H5T_STR_NULLPAD), file->partial, "make a text type");

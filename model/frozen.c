@@ -132,7 +132,7 @@ static ls_status open_layout(struct frozen *frozen)
                       .length = length,
                       .start_dev = frozen->index_dev,
                       .length_dev = frozen->index_dev + clips},
-        .positions_dev = frozen->index_dev + 2 * clips,
+        .positions_dev = frozen->index_dev + 2 * (ptrdiff_t)clips,
     };
     frozen->layout = (struct layout){.clips = clips,
                                      .groups = 1,

@@ -173,12 +173,13 @@ static ls_status set_videos(struct probe *probe, int videos)
                                          .max_length = 1,
                                          .start = query_start,
                                          .length = query_length,
-                                         .start_dev = probe->index_dev + 2 * most,
-                                         .length_dev = probe->index_dev + 3 * most};
-    probe->rows = (struct classifier_rows){.tokens = {.sequences = tokens},
-                                           .queries = {.sequences = queries},
-                                           .fill_dev = probe->index_dev + 4 * most,
-                                           .own_dev = probe->index_dev + 4 * most + query_rows};
+                                         .start_dev = probe->index_dev + 2 * (ptrdiff_t)most,
+                                         .length_dev = probe->index_dev + 3 * (ptrdiff_t)most};
+    probe->rows =
+        (struct classifier_rows){.tokens = {.sequences = tokens},
+                                 .queries = {.sequences = queries},
+                                 .fill_dev = probe->index_dev + 4 * (ptrdiff_t)most,
+                                 .own_dev = probe->index_dev + 4 * (ptrdiff_t)most + query_rows};
     probe->videos = videos;
 done:
     return st;
@@ -362,10 +363,10 @@ ls_status probe_logits(struct probe *probe, int head, float *logits)
 static double log_of_sum(const float *logits, int classes)
 {
     double most = -DBL_MAX;
-    double sum = 0.0;
     for (int c = 0; c < classes; c++)
         most = logits[c] > most ? logits[c] : most;
-    for (int c = 0; c < classes; c++)
+    double sum = exp(logits[0] - most);
+    for (int c = 1; c < classes; c++)
         sum += exp(logits[c] - most);
     return most + log(sum);
 }

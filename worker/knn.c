@@ -82,7 +82,7 @@ static int32_t vote(const struct neighbour *nearest, int count, double *votes, i
     double most = -INFINITY;
     for (int i = 0; i < count; i++) {
         const int32_t label = nearest[i].label;
-        if (votes[label] > most || (votes[label] == most && label < best)) {
+        if (votes[label] > most || (label < best && votes[label] == most)) {
             most = votes[label];
             best = label;
         }

@@ -269,6 +269,7 @@ ls_status prober_run(struct trainer *job, const struct worker_options *options)
     *job = (struct trainer){.options = options, .own = true};
     const ls_status read = read_config(&prober);
     LS_TRY(trainer_join(job, read, read == LS_OK ? job->config->run.start_timeout_s : 0));
+    LS_TRY(read); /* the join has told everybody */
     LS_TRY(trainer_agree(job, open_data(&prober)));
     LS_TRY(trainer_agree(job, open_models(&prober)));
     LS_TRY(trainer_agree(job, open_memory(&prober)));

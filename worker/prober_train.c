@@ -97,10 +97,11 @@ static ls_status micro_batch(struct prober *prober, int64_t number, double *sums
         labels[i] = prober->train.labels[batch->videos[i]];
     for (int h = 0; h < config->head_count; h++) {
         struct probe_result result;
+        double *its = sums + 3 * (ptrdiff_t)h;
         LS_TRY(probe_train(prober->probe, h, labels, 1.0 / config->base.micro_batches, &result));
-        sums[3 * h] += result.loss * result.videos;
-        sums[3 * h + 1] += result.right;
-        sums[3 * h + 2] += result.videos;
+        its[0] += result.loss * result.videos;
+        its[1] += result.right;
+        its[2] += result.videos;
     }
 done:
     free(labels);
@@ -166,12 +167,14 @@ static ls_status end_epoch(struct prober *prober, int64_t epoch, double *sums)
     double best = 0.0;
     LS_TRY(comm_sum_f64(prober->job->group, sums, 3 * (int64_t)heads));
     for (int h = 0; h < heads; h++) {
-        const double videos = sums[3 * h + 2] > 0.0 ? sums[3 * h + 2] : 1.0;
-        figures[2 * h] = sums[3 * h] / videos;
-        figures[2 * h + 1] = sums[3 * h + 1] / videos;
-        prober->result.heads[h].train_loss = figures[2 * h];
-        prober->result.heads[h].train_top1 = figures[2 * h + 1];
-        best = fmax(best, figures[2 * h + 1]);
+        const double *its = sums + 3 * (ptrdiff_t)h;
+        double *its_figures = figures + 2 * (ptrdiff_t)h;
+        const double videos = its[2] > 0.0 ? its[2] : 1.0;
+        its_figures[0] = its[0] / videos;
+        its_figures[1] = its[1] / videos;
+        prober->result.heads[h].train_loss = its_figures[0];
+        prober->result.heads[h].train_top1 = its_figures[1];
+        best = fmax(best, its_figures[1]);
     }
     memset(sums, 0, 3 * (size_t)heads * sizeof *sums);
     /* A tenth of the way a line. */

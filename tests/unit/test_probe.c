@@ -92,7 +92,8 @@ static bool open_case(struct case_of *it, enum op_dtype dtype, int heads)
     const size_t count = (size_t)probe_parameters(it->probe)->flat_count;
     it->weights = calloc(count, sizeof(float));
     it->gradient = calloc(count, sizeof(float));
-    it->logits = calloc((size_t)(it->options.videos * it->options.shape.classes), sizeof(float));
+    it->logits =
+        calloc((size_t)it->options.videos * (size_t)it->options.shape.classes, sizeof(float));
     assert_non_null(it->weights);
     assert_non_null(it->gradient);
     assert_non_null(it->logits);

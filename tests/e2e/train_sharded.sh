@@ -5,7 +5,7 @@
 # shellcheck source=tests/e2e/lib_train.sh
 . "$(dirname "$0")/lib_train.sh"
 pack_frames
-steps=24
+steps=12
 sharded=(--set optimization.optimizer_state=sharded)
 
 for workers in 1 2 3 4; do

@@ -131,30 +131,52 @@ static void say_batch(char *out, size_t bytes, const struct trainer *trainer,
                    mib(change->bytes));
 }
 
+/* "optimization.optimizer_state: sharded (N MiB)" behind `before` where that would fit, else "". */
+static ls_status say_divided(char *out, size_t bytes, const struct trainer *trainer,
+                             int64_t free_bytes, const char *before)
+{
+    ls_status st = LS_OK;
+    struct change divided = {.divided = true, .clips = trainer->config->data.batch_size};
+    out[0] = '\0';
+    if (trainer->divided || trainer->size == 1)
+        return LS_OK;
+    LS_TRY(plan_change(trainer, &divided));
+    if (divided.bytes <= free_bytes)
+        (void)snprintf(out, bytes, "%soptimization.optimizer_state: sharded (%" PRId64 " MiB)",
+                       before, mib(divided.bytes));
+done:
+    return st;
+}
+
 /* What would fit, in words. */
 static ls_status advise(char *out, const struct trainer *trainer, int64_t free_bytes)
 {
     ls_status st = LS_OK;
     char batch[ADVICE_BYTES / 2] = "";
+    char sharded[ADVICE_BYTES / 4] = "";
     bool keeps_all = !trainer->config->model.use_activation_checkpointing;
     struct change recompute = {.checkpointing = true, .clips = trainer->config->data.batch_size};
     struct change smaller = {.checkpointing = false};
     struct change both = {.checkpointing = true};
     LS_TRY(plan_change(trainer, &recompute));
     LS_TRY(find_batch(trainer, &smaller, free_bytes));
+    LS_TRY(say_divided(sharded, sizeof sharded, trainer, free_bytes, ", or "));
     if (keeps_all && recompute.bytes <= free_bytes) {
         if (smaller.clips > 0)
             say_batch(batch, sizeof batch, trainer, &smaller);
         (void)snprintf(out, ADVICE_BYTES,
-                       "model.use_activation_checkpointing: true would fit (%" PRId64 " MiB)%s%s",
-                       mib(recompute.bytes), smaller.clips > 0 ? ", or " : "", batch);
+                       "model.use_activation_checkpointing: true would fit (%" PRId64 " MiB)%s%s%s",
+                       mib(recompute.bytes), smaller.clips > 0 ? ", or " : "", batch, sharded);
         goto done;
     }
     if (smaller.clips == 0 && keeps_all)
         LS_TRY(find_batch(trainer, &both, free_bytes));
     if (smaller.clips > 0 || both.clips > 0) {
         say_batch(batch, sizeof batch, trainer, smaller.clips > 0 ? &smaller : &both);
-        (void)snprintf(out, ADVICE_BYTES, "what would fit: %s", batch);
+        (void)snprintf(out, ADVICE_BYTES, "what would fit: %s%s", batch, sharded);
+    } else if (sharded[0] != '\0') {
+        LS_TRY(say_divided(sharded, sizeof sharded, trainer, free_bytes, "what would fit: "));
+        (void)snprintf(out, ADVICE_BYTES, "%s", sharded);
     } else {
         struct change least = {.checkpointing = true, .clips = 1};
         LS_TRY(plan_change(trainer, &least));
@@ -198,14 +220,19 @@ ls_status trainer_plan_memory(const struct trainer *trainer)
     ls_status st = LS_OK;
     struct jepa_options options;
     struct jepa_memory memory;
+    struct jepa_memory replicated;
+    LS_TRY(trainer_model_options(&options, trainer, false));
+    LS_TRY(plan(&replicated, trainer, &options));
     LS_TRY(trainer_model_options(&options, trainer, trainer->divided));
     LS_TRY(plan(&memory, trainer, &options));
     log_info("memory_plan weights_mb=%" PRId64 " gradient_mb=%" PRId64 " moments_mb=%" PRId64
              " ema_mb=%" PRId64 " activations_mb=%" PRId64 " clips_mb=%" PRId64
-             " workspace_mb=%" PRId64 " all_mb=%" PRId64 " pinned_host_mb=%" PRId64,
+             " workspace_mb=%" PRId64 " all_mb=%" PRId64 " pinned_host_mb=%" PRId64
+             " optimizer_state=%s all_kib=%" PRId64 " replicated_all_kib=%" PRId64,
              mib(memory.weights), mib(memory.gradient), mib(memory.moments), mib(memory.ema),
              mib(memory.activations), mib(memory.clips), mib(memory.workspace), mib(memory.device),
-             mib(memory.host));
+             mib(memory.host), trainer->divided ? "sharded" : "replicated", memory.device >> 10,
+             replicated.device >> 10);
     if (trainer->device.model.gpu)
         LS_TRY(hold_against_card(trainer, &memory));
 done:

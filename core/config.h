@@ -151,7 +151,7 @@ struct config_run { /* `lockstep:` section, ours: how it is run, never what is c
     int prefetch;       /* micro-batches decoded ahead */
     int max_bad_steps;
     double collapse_std_share, collapse_rank_share; /* of the early value; 0: no warning */
-    bool tensorboard; /* event files beside metrics.jsonl */
+    bool tensorboard;                               /* event files beside metrics.jsonl */
     int ranks_freq; /* steps between lines of ranks.jsonl; 0: none */
     int audit_freq; /* steps between audits; 0: none, not even before saves */
 };

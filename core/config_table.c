@@ -28,8 +28,8 @@ static_assert(sizeof(enum config_dtype) == sizeof(int), "choices are stored as i
 static const char *const dtypes[] = {"float32", "bfloat16", NULL};
 static const char *const samplings[] = {"frames", "timestamps", NULL};
 static const char *const save_intervals[] = {"steps", "minutes", "auto", NULL};
-static const char *const best_metrics[] = {"loss", "target_std", "target_rank",
-                                           "prediction_cosine", NULL};
+static const char *const best_metrics[] = {"loss", "target_std", "target_rank", "prediction_cosine",
+                                           NULL};
 static const char *const bests[] = {"min", "max", NULL};
 static const char *const optimizer_states[] = {"replicated", "sharded", NULL};
 static const char *const only_false[] = {"false", NULL};

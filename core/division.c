@@ -14,7 +14,8 @@ struct division division_make(int64_t count, int64_t bucket_elements, int ranks)
     const int64_t least = division.ranks;
     int64_t wanted = bucket_elements / DIVISION_BLOCK;
     wanted = wanted < least ? least : wanted;
-    /* As many buckets as were asked for, all alike: else the first ranks would have a slice more. */
+    /* As many buckets as were asked for, all alike: else the first ranks would have a slice more.
+     */
     const int64_t buckets = ceiling(blocks, wanted);
     const int64_t slices = (buckets < 1 ? 1 : buckets) * division.ranks;
     const int64_t slice = ceiling(blocks, slices);

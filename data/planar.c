@@ -288,7 +288,7 @@ static void filter_chroma(struct planar *planar, int16_t *out, int plane, int ro
                                    planar->halves[1]);
         /* out[0] is column 2 * (chroma_first + 2). */
         for (int i = 0; i < 2; i++) {
-            const int sample = i - (planar->chroma_first + 2);
+            const ptrdiff_t sample = i - (planar->chroma_first + 2);
             if (sample >= 0 && sample < planar->chroma_count - 4)
                 out[2 * sample] = filter_at(samples + planar->edge[i].first - planar->chroma_first,
                                             &planar->edge[i]);

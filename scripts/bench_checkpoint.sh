@@ -29,7 +29,7 @@ dd_line() { # BYTES: dd of that many from memory
     echo "machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), load $(cut -d ' ' -f 1 /proc/loadavg)"
     echo "date: $(date -u +%Y-%m-%d), commit: $(git describe --always --dirty 2>/dev/null || echo unknown), file system: $(df --output=fstype "$FOLDER" | tail -1)"
     "$bench" --model "$MODEL" --table "$work/table"
-    bytes=$(awk '{ n += $2 * (3 + $3) } END { print 4 * n }' "$work/table")
+    bytes=$(awk '{ n += $2 * (3 + $3) } END { printf "%.0f", 4 * n }' "$work/table")
     dd_line "$bytes"
     echo
     echo "$ bench_checkpoint"

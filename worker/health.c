@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/files.h"
 
@@ -83,11 +84,12 @@ static int compare(const void *a, const void *b)
 
 static double ring_median(const struct ring *ring)
 {
-    double sorted[RECENT];
-    for (int i = 0; i < ring->count; i++)
-        sorted[i] = ring->values[i];
+    double sorted[RECENT] = {0};
+    if (ring->count == 0)
+        return 0;
+    memcpy(sorted, ring->values, (size_t)ring->count * sizeof *sorted);
     qsort(sorted, (size_t)ring->count, sizeof *sorted, compare);
-    return ring->count > 0 ? sorted[ring->count / 2] : 0;
+    return sorted[ring->count / 2];
 }
 
 /* Whether `word` is news: the figure passed its limit, upwards or downwards, and did not before. */

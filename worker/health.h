@@ -35,8 +35,8 @@ struct health_options {
 
 /* What a rule has to say.  `limit` is what `now` passed. */
 struct health_word {
-    enum health_kind kind;
     double now, early, limit;
+    enum health_kind kind;
     int steps; /* that `now` is over */
 };
 

@@ -159,7 +159,7 @@ static double correlation(const struct pooled *pooled, const double *places, enu
 struct pooled_verdict pooled_judge(struct pooled *pooled)
 {
     struct pooled_verdict out = {0};
-    double places[POOLED_CLIPS];
+    double places[POOLED_CLIPS] = {0};
     if (pooled->count < POOLED_LEAST)
         return out;
     out.clips = pooled->count;

@@ -275,7 +275,7 @@ static struct pooled_verdict pooled_of(double along, int count)
                                     30 + 9 * noise((uint64_t)i + 500),
                                     5 + 2 * noise((uint64_t)i + 900)}};
         for (int c = 0; c < WIDTH; c++)
-            features[c] = (float)(2.0 + (1 - along) * noise((uint64_t)(i * WIDTH + c + 3)) +
+            features[c] = (float)(2.0 + (1 - along) * noise((uint64_t)i * WIDTH + (uint64_t)c + 3) +
                                   along * (c % 3 - 1) * noise((uint64_t)i));
         pooled_add(pooled, features, &clip, 1);
     }

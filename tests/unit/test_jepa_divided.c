@@ -168,7 +168,7 @@ static void take_steps(struct fixture *f)
         for (int r = 0; r < RANKS; r++) {
             double norm = 0;
             assert_int_equal(jepa_case_step(f->ranks[r], &f->it, &got), LS_OK);
-            assert_true(memcmp(&got.loss, &want.loss, sizeof want.loss) == 0);
+            assert_true(got.loss == want.loss);
             assert_int_equal(jepa_gradient_norm(f->ranks[r], &norm), LS_OK);
             assert_true(norm > 0 && norm < whole_norm);
             squares += norm * norm;
@@ -272,7 +272,7 @@ static void nothing_is_read_before_it_was_asked_for(void **state)
         }
         jepa_set_demand(f.ranks[0], bring_late, &late);
         assert_int_equal(jepa_case_step(f.ranks[0], &f.it, &got), LS_OK);
-        assert_true(memcmp(&got.loss, &want.loss, sizeof want.loss) == 0);
+        assert_true(got.loss == want.loss);
         assert_true(late.asked > 6);
         assert_int_equal(late.there[JEPA_COPY_WEIGHTS], f.division.count);
         close_fixture(&f);

@@ -220,7 +220,8 @@ static void exif_is_read_from_png_and_tiff_and_from_any_bytes(void **state)
                                                   0,    0,   0,   4,   'g',  'A',  'M', 'A'};
     uint8_t *chunk = png + 8 + 12 + 4;
     chunk[3] = sizeof tiff;
-    memcpy(chunk + 4, "eXIf", 4);
+    const char kind[] = {'e', 'X', 'I', 'f'};
+    memcpy(chunk + 4, kind, sizeof kind);
     memcpy(chunk + 8, tiff, sizeof tiff);
     assert_int_equal(exif_number(tiff, sizeof tiff), 6);
     assert_int_equal(exif_number(big_endian, sizeof big_endian), 8);

@@ -137,9 +137,10 @@ struct checkpoint_place {
 /* Take the place of `folder`, which exists.  Local.  Errors: LS_CHECKPOINT. */
 ls_status checkpoint_place_open(struct checkpoint_place *out, const char *folder) LS_MUST_CHECK;
 
-/* Before a save: where takeovers.json is gone, `folder` is either not where it was, another file
- * system (the run's was unmounted): LS_CHECKPOINT, nothing is written into it; or somebody deleted
- * it, `*deleted`: whoever called checkpoint_take_over has to do so again.  Local. */
+/* Before a save and before its commit: where takeovers.json is gone, `folder` is either not where
+ * it was, another file system (the run's was unmounted): LS_CHECKPOINT, nothing is written into it;
+ * or somebody deleted it, `*deleted`: whoever called checkpoint_take_over has to do so again.
+ * Local. */
 ls_status checkpoint_place_check(bool *deleted, const struct checkpoint_place *place,
                                  const char *folder) LS_MUST_CHECK;
 

@@ -103,13 +103,23 @@ done:
     return st;
 }
 
+/* The shards' file system may have gone since they were written, or they may have been deleted. */
 static ls_status commit(struct saver *saver, const struct generation *generation)
 {
+    ls_status st = LS_OK;
     const struct saver_options *options = &saver->options;
+    bool deleted = false;
     if (options->metrics != NULL)
         metrics_sync(options->metrics);
-    return checkpoint_commit(options->folder, &generation->state, saver->all_facts, options->size,
-                             options->run_epoch);
+    LS_TRY(checkpoint_place_check(&deleted, &saver->place, options->folder));
+    if (deleted) { /* the next save makes the folder again */
+        st = LS_FAIL(LS_CHECKPOINT, "%s: its files were deleted during a save", options->folder);
+        goto done;
+    }
+    LS_TRY(checkpoint_commit(options->folder, &generation->state, saver->all_facts, options->size,
+                             options->run_epoch));
+done:
+    return st;
 }
 
 /* Clearing away old checkpoints may fail without harm. */

@@ -1,12 +1,17 @@
 /* FFmpeg tells callers little by its error numbers ("Invalid data found when processing input") and
  * the truth in its log ("moov atom not found").  The first line of level error on a thread is the
- * cause, later ones are consequences. */
+ * cause, later ones are consequences.
+ *
+ * An assertion of FFmpeg that does not hold is logged too, at level panic, before abort() is
+ * called: from there av_contain leaves, by a jump over FFmpeg's frames.  No lock is held while a
+ * log line is handed to its callback, and abort() and signals are never met. */
 #include "data/av.h"
 
 #include <errno.h>
 #include <libavutil/error.h>
 #include <libavutil/log.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,16 +19,20 @@
 enum { LINE_BYTES = 256 };
 
 static _Thread_local char first_line[LINE_BYTES];
+static _Thread_local jmp_buf *way_out; /* of this thread's av_contain */
 
 static void keep_first(void *object, int level, const char *format, va_list arguments)
 {
     (void)object;
-    if (level > AV_LOG_ERROR || first_line[0] != '\0')
+    const bool is_panic = level <= AV_LOG_PANIC;
+    if (level > AV_LOG_ERROR || (first_line[0] != '\0' && !is_panic))
         return;
     (void)vsnprintf(first_line, sizeof first_line, format, arguments);
     size_t length = strlen(first_line);
     while (length > 0 && strchr("\r\n. ", first_line[length - 1]) != NULL)
         first_line[--length] = '\0';
+    if (is_panic && way_out != NULL)
+        longjmp(*way_out, 1);
 }
 
 static void install(void)
@@ -45,6 +54,19 @@ void av_log_clear(void)
 const char *av_log_first(void)
 {
     return first_line;
+}
+
+bool av_contain(void (*call)(void *), void *context)
+{
+    jmp_buf here;
+    bool held = false;
+    if (setjmp(here) == 0) {
+        way_out = &here;
+        call(context);
+        held = true;
+    }
+    way_out = NULL;
+    return held;
 }
 
 const char *av_log_hint(const char *line)

@@ -2,6 +2,8 @@
 #ifndef LOCKSTEP_DATA_AV_H
 #define LOCKSTEP_DATA_AV_H
 
+#include <stdbool.h>
+
 #include "core/status.h"
 
 /* Call FFmpeg; on a negative result record `PATH: cannot WHAT: reason` as LS_DATA (LS_NOMEM for
@@ -25,6 +27,15 @@ void av_log_capture(void);
 /* Forget this thread's kept line; get it ("" when there is none). */
 void av_log_clear(void);
 const char *av_log_first(void);
+
+/* Make a call into FFmpeg that a malformed file may lead into one of FFmpeg's own assertions: where
+ * one does not hold, the call ends and not the process.  False then, and av_log_first() says which
+ * assertion.  What the call worked on may only be freed, by av_contain too: an assertion stands
+ * where an error return could, so FFmpeg can free what is left, and where it cannot that is leaked.
+ *
+ * After av_log_capture, of work that FFmpeg does on the calling thread (decoders with one thread);
+ * not within itself.  Local. */
+bool av_contain(void (*call)(void *), void *context) LS_MUST_CHECK;
 
 /* What an FFmpeg line means to a person who has the file, in brackets after a space; "" when the
  * line says it.  Local. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core/files.h"
+#include "data/av.h"
 #include "data/planar.h"
 
 static const int sws_flags = SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT;
@@ -95,6 +96,31 @@ static struct rows_matrix rows_matrix_of(const AVFrame *frame)
     };
 }
 
+struct scaling {
+    struct colour *colour;
+    const AVFrame *frame;
+    int rows; /* converted; -1: swscale refuses */
+};
+
+static void call_scale(void *context)
+{
+    struct scaling *scaling = context;
+    struct colour *colour = scaling->colour;
+    const AVFrame *frame = scaling->frame;
+    uint8_t *planes[4] = {colour->image, NULL, NULL, NULL};
+    const int strides[4] = {colour->image_stride, 0, 0, 0};
+    colour->sws =
+        sws_getCachedContext(colour->sws, frame->width, frame->height, frame->format, frame->width,
+                             frame->height, AV_PIX_FMT_RGB0, sws_flags, NULL, NULL, NULL);
+    if (colour->sws == NULL)
+        return;
+    /* Not an error: -1 says that the format has no matrix. */
+    (void)sws_setColorspaceDetails(colour->sws, matrix_of(frame), is_full_range(frame),
+                                   sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);
+    scaling->rows = sws_scale(colour->sws, (const uint8_t *const *)frame->data, frame->linesize, 0,
+                              frame->height, planes, strides);
+}
+
 static ls_status convert_by_sws(struct colour *colour, const AVFrame *frame)
 {
     ls_status st = LS_OK;
@@ -114,22 +140,19 @@ static ls_status convert_by_sws(struct colour *colour, const AVFrame *frame)
         colour->image_bytes = bytes;
     }
     colour->image_stride = stride;
-    colour->sws =
-        sws_getCachedContext(colour->sws, frame->width, frame->height, format, frame->width,
-                             frame->height, AV_PIX_FMT_RGB0, sws_flags, NULL, NULL, NULL);
+    struct scaling scaling = {.colour = colour, .frame = frame, .rows = -1};
+    av_log_clear();
+    if (!av_contain(call_scale, &scaling)) {
+        colour->sws = NULL; /* leaked: what it was doing is not known */
+        return LS_FAIL(LS_DATA, "swscale broke off in a %s frame of %d x %d: %s", name,
+                       frame->width, frame->height, av_log_first());
+    }
     if (colour->sws == NULL)
         return LS_FAIL(LS_DATA, "swscale refuses a %s frame of %d x %d", name, frame->width,
                        frame->height);
-    /* Not an error: -1 says that the format has no matrix. */
-    (void)sws_setColorspaceDetails(colour->sws, matrix_of(frame), is_full_range(frame),
-                                   sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);
-    uint8_t *planes[4] = {colour->image, NULL, NULL, NULL};
-    const int strides[4] = {stride, 0, 0, 0};
-    int rows = sws_scale(colour->sws, (const uint8_t *const *)frame->data, frame->linesize, 0,
-                         frame->height, planes, strides);
-    if (rows != frame->height)
-        st = LS_FAIL(LS_DATA, "swscale converted %d of %d rows of a %s frame", rows, frame->height,
-                     name);
+    if (scaling.rows != frame->height)
+        st = LS_FAIL(LS_DATA, "swscale converted %d of %d rows of a %s frame", scaling.rows,
+                     frame->height, name);
 done:
     return st;
 }

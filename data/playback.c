@@ -10,12 +10,12 @@
 
 #include "core/files.h"
 #include "data/av.h"
+#include "data/decoder.h"
 #include "data/side.h"
 
 enum {
     WINDOW_BYTES = 8 << 20,
     FRAMES_PER_PACKET_MAX = 1024,
-    PIXELS_MAX = 1 << 26, /* a frame: 8192 x 8192 */
 };
 
 struct playback {
@@ -34,6 +34,15 @@ struct playback {
     uint16_t *ordinals; /* by packet since playback_start, from source.first */
     size_t ordinal_room;
 };
+
+/* An assertion of FFmpeg does not hold. */
+static ls_status break_off(const struct playback *playback)
+{
+    const struct playback_source *source = &playback->source;
+    return LS_FAIL(LS_DATA, "%s: FFmpeg broke off at packet %u of '%.300s': %s", source->path,
+                   playback->next, (const char *)source->blob + source->video->name_at,
+                   av_log_first());
+}
 
 ls_status playback_open(struct playback **out)
 {
@@ -59,7 +68,7 @@ void playback_close(struct playback **playback)
     struct playback *closing = *playback;
     if (closing == NULL)
         return;
-    avcodec_free_context(&closing->decoder);
+    decoder_close(&closing->decoder);
     av_packet_free(&closing->packet);
     av_frame_free(&closing->frame);
     free(closing->window);
@@ -72,96 +81,14 @@ void playback_source(struct playback *playback, const struct playback_source *so
 {
     playback->source = *source;
     playback->window_bytes = 0;
-    avcodec_free_context(&playback->decoder);
-}
-
-/* The numbers of AVCodecParameters, by way of the record. */
-static void fill_parameters(AVCodecParameters *out, const struct video_record *video,
-                            enum AVCodecID codec)
-{
-    out->codec_type = AVMEDIA_TYPE_VIDEO;
-    out->codec_id = codec;
-    out->codec_tag = video->codec_tag;
-    out->format = video->coded_format;
-    out->bit_rate = video->bit_rate;
-    out->bits_per_coded_sample = video->bits_per_coded_sample;
-    out->bits_per_raw_sample = video->bits_per_raw_sample;
-    out->profile = video->profile;
-    out->level = video->level;
-    out->width = video->coded_width;
-    out->height = video->coded_height;
-    out->sample_aspect_ratio = (AVRational){video->sample_aspect_num, video->sample_aspect_den};
-    out->field_order = (enum AVFieldOrder)video->field_order;
-    out->color_range = (enum AVColorRange)video->color_range;
-    out->color_primaries = (enum AVColorPrimaries)video->color_primaries;
-    out->color_trc = (enum AVColorTransferCharacteristic)video->color_transfer;
-    out->color_space = (enum AVColorSpace)video->color_space;
-    out->chroma_location = (enum AVChromaLocation)video->chroma_location;
-    out->video_delay = video->video_delay;
-}
-
-static ls_status make_parameters(AVCodecParameters **out, const struct playback_source *source,
-                                 enum AVCodecID codec)
-{
-    const struct video_record *video = source->video;
-    AVCodecParameters *parameters = avcodec_parameters_alloc();
-    if (parameters == NULL)
-        return LS_FAIL(LS_NOMEM, "out of memory for a decoder");
-    fill_parameters(parameters, video, codec);
-    if (video->extradata_size > 0) {
-        size_t size = (size_t)video->extradata_size;
-        parameters->extradata = av_mallocz(size + AV_INPUT_BUFFER_PADDING_SIZE);
-        if (parameters->extradata == NULL) {
-            avcodec_parameters_free(&parameters);
-            return LS_FAIL(LS_NOMEM, "out of memory for a decoder");
-        }
-        memcpy(parameters->extradata, source->blob + video->extradata_at, size);
-        parameters->extradata_size = (int)size;
-    }
-    *out = parameters;
-    return LS_OK;
-}
-
-static ls_status open_decoder(struct playback *playback)
-{
-    ls_status st = LS_OK;
-    const struct playback_source *source = &playback->source;
-    const struct video_record *video = source->video;
-    const char *name = (const char *)source->blob + video->codec_at;
-    AVCodecParameters *parameters = NULL;
-    const AVCodecDescriptor *descriptor = avcodec_descriptor_get_by_name(name);
-    const AVCodec *codec = NULL;
-    if (descriptor != NULL && descriptor->type == AVMEDIA_TYPE_VIDEO)
-        codec = avcodec_find_decoder(descriptor->id);
-    avcodec_free_context(&playback->decoder);
-    if (codec == NULL) {
-        st = LS_FAIL(LS_DATA, "%s: this FFmpeg has no video decoder '%.40s'", source->path, name);
-        goto done;
-    }
-    LS_TRY(make_parameters(&parameters, source, descriptor->id));
-    playback->decoder = avcodec_alloc_context3(codec);
-    if (playback->decoder == NULL) {
-        st = LS_FAIL(LS_NOMEM, "out of memory for a decoder");
-        goto done;
-    }
-    av_log_clear();
-    AV_TRY(avcodec_parameters_to_context(playback->decoder, parameters), source->path,
-           "set the decoder up");
-    playback->decoder->thread_count = 1;
-    playback->decoder->max_pixels = PIXELS_MAX;
-    playback->decoder->pkt_timebase = (AVRational){video->time_base_num, video->time_base_den};
-    playback->decoder->framerate = (AVRational){video->average_rate_num, video->average_rate_den};
-    AV_TRY(avcodec_open2(playback->decoder, codec, NULL), source->path, "open the decoder");
-done:
-    avcodec_parameters_free(&parameters);
-    return st;
+    decoder_close(&playback->decoder);
 }
 
 ls_status playback_start(struct playback *playback, uint32_t packet)
 {
     ls_status st = LS_OK;
     const struct playback_source *source = &playback->source;
-    LS_TRY(open_decoder(playback));
+    LS_TRY(decoder_open(&playback->decoder, source->video, source->blob, source->path));
     if (source->count > playback->ordinal_room) {
         free(playback->ordinals);
         playback->ordinals = NULL;
@@ -229,6 +156,7 @@ static ls_status feed(struct playback *playback, uint32_t last)
     const struct packet_record *record = &source->packets[playback->next - source->first];
     AVPacket *packet = playback->packet;
     const uint8_t *data = NULL;
+    int result = 0;
     LS_TRY(read_window(playback, &data, source->bytes_offset + record->offset,
                        (size_t)record->size + record->side_size, last));
     if (!source->unchecked && record_packet_check(record, data) != record->check) {
@@ -247,7 +175,10 @@ static ls_status feed(struct playback *playback, uint32_t last)
                     (record->flags & PACKET_CORRUPT ? AV_PKT_FLAG_CORRUPT : 0) |
                     (record->flags & PACKET_DISCARD ? AV_PKT_FLAG_DISCARD : 0);
     LS_TRY(side_attach(packet, data + record->size, record->side_size));
-    int result = avcodec_send_packet(playback->decoder, packet);
+    if (!decoder_send(&result, &playback->decoder, packet)) {
+        st = break_off(playback);
+        goto done;
+    }
     if (result == AVERROR(ENOMEM)) {
         st = LS_FAIL(LS_NOMEM, "%s: out of memory while decoding", source->path);
         goto done;
@@ -275,7 +206,9 @@ static ls_status receive(struct playback *playback, struct playback_frame *out)
 {
     const struct playback_source *source = &playback->source;
     for (;;) {
-        int result = avcodec_receive_frame(playback->decoder, playback->frame);
+        int result = 0;
+        if (!decoder_receive(&result, &playback->decoder, playback->frame))
+            return break_off(playback);
         if (result == AVERROR(EAGAIN) || result == AVERROR_EOF)
             return LS_EOF;
         if (result == AVERROR(ENOMEM))
@@ -304,6 +237,9 @@ ls_status playback_next(struct playback *playback, uint32_t last, const uint8_t 
                         struct playback_frame *out)
 {
     ls_status st = LS_OK;
+    int result = 0;
+    if (playback->decoder == NULL)
+        return LS_FAIL(LS_DATA, "%s: the decoder is gone", playback->source.path);
     for (;;) {
         st = receive(playback, out);
         if (st != LS_EOF)
@@ -318,7 +254,8 @@ ls_status playback_next(struct playback *playback, uint32_t last, const uint8_t 
             (playback->next < playback->source.video->packets && wanted == NULL))
             return LS_EOF;
         playback->drained = true;
-        int result = avcodec_send_packet(playback->decoder, NULL);
+        if (!decoder_send(&result, &playback->decoder, NULL))
+            return break_off(playback);
         if (result < 0)
             return LS_EOF;
     }

@@ -167,7 +167,8 @@ ls_status record_video_check(const struct video_record *video, uint64_t blob_byt
         video->frames == 0 || video->packets > UINT32_MAX || video->frames > UINT32_MAX)
         return LS_FAIL(LS_DATA, "%s: damaged: a video's rows lie outside the tables", what);
     if (video->time_base_num <= 0 || video->time_base_den <= 0 || video->width <= 0 ||
-        video->height <= 0 || video->quarter_turns < 0 || video->quarter_turns > 3)
+        video->height <= 0 || video->quarter_turns < 0 || video->quarter_turns > 3 ||
+        video->video_delay < 0 || video->video_delay > VIDEO_DELAY_MAX)
         return LS_FAIL(LS_DATA, "%s: damaged: a video's row is out of range", what);
     return LS_OK;
 }

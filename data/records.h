@@ -145,6 +145,9 @@ uint32_t record_frame_check(const struct frame_record *frame);
 /* Whether a reference into a blob of `blob_bytes` is inside it.  Local. */
 bool record_reference_fits(uint64_t at, uint64_t size, uint64_t blob_bytes);
 
+/* No codec reorders further, and FFmpeg's H.264 decoder has room for no more. */
+enum { VIDEO_DELAY_MAX = 16 };
+
 /* Check a video's row against the sizes of its shard: names inside the blob, rows inside the
  * tables, bytes inside the bytes.  `what` names the file in the message.  Local.  Errors: LS_DATA.
  */

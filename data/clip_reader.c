@@ -1,19 +1,16 @@
 /* Reading clips.  The wanted frames fall into segments: a segment is decoded in one go from the
- * latest packet that gives all its frames; where the next wanted frame can start behind what has
- * been fed, a new segment begins and the packets between are never read.  All tables are read by
- * slices from the shard, and each row and packet is checked against its own checksum before it is
- * used, so that a flipped bit gives an error and never a wrong frame. */
+ * latest packet that gives all its frames (data/segment.h).  All tables are read by slices from the
+ * shard, and each row and packet is checked against its own checksum before it is used, so that a
+ * flipped bit gives an error and never a wrong frame. */
 #include <stdlib.h>
 
 #include "core/files.h"
 #include "data/colour.h"
 #include "data/dataset_internal.h"
 #include "data/playback.h"
+#include "data/segment.h"
 
-enum {
-    ROWS_AT_ONCE = 2048,          /* frame rows read in one piece although some are not wanted */
-    SEGMENT_PACKETS_MAX = 1 << 17 /* budget of one segment: no file decodes for ever */
-};
+enum { ROWS_AT_ONCE = 2048 }; /* frame rows read in one piece although some are not wanted */
 
 struct clip_reader {
     struct playback *playback;
@@ -136,11 +133,6 @@ done:
     return st;
 }
 
-struct segment {
-    int first, end;       /* positions [first, end) of the request */
-    uint32_t start, last; /* packets */
-};
-
 static ls_status load_packets(struct clip_reader *reader, const struct request *request,
                               const struct segment *segment)
 {
@@ -232,28 +224,6 @@ done:
     return st;
 }
 
-/* The longest segment that begins at position `first`. */
-static struct segment find_segment(const struct clip_reader *reader, const struct request *request,
-                                   int first)
-{
-    struct segment segment = {
-        .first = first,
-        .end = first + 1,
-        .start = reader->frames[first].start,
-        .last = reader->frames[first].last,
-    };
-    for (; segment.end < request->count; segment.end++) {
-        const struct frame_record *frame = &reader->frames[segment.end];
-        uint32_t start = frame->start < segment.start ? frame->start : segment.start;
-        uint32_t last = frame->last > segment.last ? frame->last : segment.last;
-        if (frame->start > segment.last || last - start >= SEGMENT_PACKETS_MAX)
-            break;
-        segment.start = start;
-        segment.last = last;
-    }
-    return segment;
-}
-
 ls_status clip_reader_read(struct clip_reader *reader, const struct dataset *dataset, int64_t video,
                            const int64_t *frames, int count, clip_frame_callback callback,
                            void *context)
@@ -283,7 +253,7 @@ ls_status clip_reader_read(struct clip_reader *reader, const struct dataset *dat
     }
     LS_TRY(load_frames(reader, &request));
     for (int first = 0; first < count;) {
-        struct segment segment = find_segment(reader, &request, first);
+        struct segment segment = segment_find(reader->frames, count, first);
         LS_TRY(read_segment(reader, &request, &segment));
         first = segment.end;
     }

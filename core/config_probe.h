@@ -27,6 +27,7 @@ struct config_probe {
     int patch_size, tubelet_size; /* 0: not checked */
     int pool_heads, pool_blocks;  /* of the classifiers */
     char *train, *test;           /* packed dataset or list */
+    int labels;                   /* training videos that are used; 0: all */
     int classes;                  /* 0: one more than the largest label of `train` */
     int frames_per_clip, segments, views;
     int resolution;

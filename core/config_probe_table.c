@@ -71,6 +71,8 @@ const struct config_key config_probe_keys[] = {
     {"experiment.data.dataset_train", TEXT, AT(train), .flags = REQUIRED,
      .help = "Packed dataset with labels, or a list of `path label` lines that is packed first."},
     {"experiment.data.dataset_val", TEXT, AT(test), .flags = REQUIRED, .help = "The same for the test."},
+    {"experiment.data.labels", INT(0, 1000000000), AT(labels), .initial = "0", .flags = OURS | OMIT,
+     .help = "Labelled videos of `dataset_train` that are used, as many of each class as can be, the first ones of the data set; 0: all."},
     {"experiment.data.num_classes", INT(2, 1000000), AT(classes), .flags = NULLABLE | OMIT,
      .help = "Number of classes; by default one more than the largest label of `dataset_train`."},
     {"experiment.data.frames_per_clip", INT(1, 1024), AT(frames_per_clip), .initial = "16",

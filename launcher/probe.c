@@ -29,7 +29,7 @@ struct probe_options {
     int64_t workers;
     struct option_list set;
     const char *init, *checkpoint, *device;
-    int64_t threads;
+    int64_t threads, labels;
     const char *hosts;
 };
 
@@ -37,26 +37,28 @@ struct probe_options {
 static ls_status open_config(struct config_probe **out, const struct probe_options *options)
 {
     ls_status st = LS_OK;
-    enum { EXTRA = 4 };
+    enum { EXTRA = 5 };
     const char **overrides = NULL;
     char *extra[EXTRA] = {NULL};
     int count = 0;
     const struct {
         const char *key, *value;
-    } texts[] = {{"init", options->init},
-                 {"model_kwargs.checkpoint", options->checkpoint},
-                 {"lockstep.device", options->device}};
+        int64_t number;
+    } stands_for[EXTRA] = {{"init", options->init, 0},
+                           {"model_kwargs.checkpoint", options->checkpoint, 0},
+                           {"lockstep.device", options->device, 0},
+                           {"lockstep.threads", NULL, options->threads},
+                           {"experiment.data.labels", NULL, options->labels}};
     LS_TRY(core_alloc(&overrides, options->set.count + EXTRA));
     for (int i = 0; i < options->set.count; i++)
         overrides[count++] = options->set.values[i];
-    for (int i = 0; i < EXTRA - 1; i++)
-        if (texts[i].value != NULL) {
-            LS_TRY(core_format(&extra[i], "%s=%s", texts[i].key, texts[i].value));
+    for (int i = 0; i < EXTRA; i++) {
+        if (stands_for[i].value != NULL)
+            LS_TRY(core_format(&extra[i], "%s=%s", stands_for[i].key, stands_for[i].value));
+        else if (stands_for[i].number > 0)
+            LS_TRY(core_format(&extra[i], "%s=%" PRId64, stands_for[i].key, stands_for[i].number));
+        if (extra[i] != NULL)
             overrides[count++] = extra[i];
-        }
-    if (options->threads > 0) {
-        LS_TRY(core_format(&extra[EXTRA - 1], "lockstep.threads=%" PRId64, options->threads));
-        overrides[count++] = extra[EXTRA - 1];
     }
     LS_TRY(config_probe_open(out, options->paths.values[0], overrides, count));
 done:
@@ -193,6 +195,14 @@ static const struct option table[] = {
      .offset = offsetof(struct probe_options, checkpoint),
      .word = "PATH",
      .help = "Run folder or checkpoint, in place of the config's model_kwargs.checkpoint."},
+    {.name = "labels",
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct probe_options, labels),
+     .word = "N",
+     .low = 1,
+     .high = 1000000000,
+     .help = "Use N of the labelled training videos, as many of each class as can be, in place of "
+             "the config's experiment.data.labels."},
     {.name = "set",
      .type = OPTION_LIST,
      .offset = offsetof(struct probe_options, set),

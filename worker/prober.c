@@ -30,11 +30,11 @@ static ls_status open_split(struct prober *prober, struct prober_split *split, c
     const struct trainer *job = prober->job;
     LS_TRY(dataset_open(&split->dataset, path));
     split->videos = dataset_video_count(split->dataset);
-    split->first = job->rank * split->videos / job->size;
-    split->count = (job->rank + 1) * split->videos / job->size - split->first;
     LS_TRY(core_alloc(&split->labels, split->videos));
+    LS_TRY(core_alloc(&split->numbers, split->videos));
     for (int64_t v = 0; v < split->videos; v++) {
         const struct dataset_video video = dataset_video(split->dataset, v);
+        split->numbers[v] = v;
         if (job->options->features != NULL) {
             split->labels[v] = 0; /* not asked for; -1 will mean that it cannot be decoded */
             continue;
@@ -56,7 +56,54 @@ done:
 static void restore_labels(struct prober_split *split)
 {
     for (int64_t v = 0; v < split->videos; v++)
-        split->labels[v] = (int32_t)dataset_video(split->dataset, v).label;
+        split->labels[v] = (int32_t)dataset_video(split->dataset, split->numbers[v]).label;
+}
+
+/* Keep `most` of the training videos: the first of each class, the second of each, and so on.  The
+ * labels are below prober->classes. */
+static ls_status limit_labels(struct prober *prober, int64_t most)
+{
+    ls_status st = LS_OK;
+    struct prober_split *split = &prober->train;
+    const int64_t all = split->videos;
+    int64_t *seen = NULL;  /* videos of a class so far */
+    int64_t *place = NULL; /* of a video among those of its class */
+    bool *kept = NULL;
+    int64_t chosen = 0;
+    if (most == 0 || most == all)
+        return LS_OK;
+    if (most > all)
+        return LS_FAIL(LS_USAGE,
+                       "%s: has %" PRId64 " videos, fewer than the %" PRId64
+                       " labels that are asked for (experiment.data.labels)",
+                       dataset_path(split->dataset), all, most);
+    LS_TRY(core_alloc(&seen, prober->classes));
+    LS_TRY(core_alloc(&place, all));
+    LS_TRY(core_alloc(&kept, all));
+    for (int64_t v = 0; v < all; v++)
+        place[v] = seen[split->labels[v]]++;
+    for (int64_t round = 0; chosen < most; round++)
+        for (int64_t v = 0; v < all && chosen < most; v++) {
+            kept[v] = kept[v] || place[v] == round;
+            chosen += place[v] == round ? 1 : 0;
+        }
+    split->videos = 0;
+    for (int64_t v = 0; v < all; v++)
+        if (kept[v]) {
+            split->labels[split->videos] = split->labels[v];
+            split->numbers[split->videos++] = v;
+        }
+done:
+    free(seen);
+    free(place);
+    free(kept);
+    return st;
+}
+
+static void share_split(struct prober_split *split, const struct trainer *job)
+{
+    split->first = job->rank * split->videos / job->size;
+    split->count = (job->rank + 1) * split->videos / job->size - split->first;
 }
 
 static ls_status count_classes(struct prober *prober)
@@ -75,7 +122,8 @@ static ls_status count_classes(struct prober *prober)
                                "%s: label %d of '%s': there are %d classes "
                                "(experiment.data.num_classes)",
                                dataset_path(splits[s]->dataset), splits[s]->labels[v],
-                               dataset_video(splits[s]->dataset, v).name, prober->classes);
+                               dataset_video(splits[s]->dataset, splits[s]->numbers[v]).name,
+                               prober->classes);
     return LS_OK;
 }
 
@@ -96,6 +144,10 @@ static ls_status open_data(struct prober *prober)
     LS_TRY(open_split(prober, &prober->train, prober->config->train));
     LS_TRY(open_split(prober, &prober->test, prober->config->test));
     LS_TRY(count_classes(prober));
+    if (job->options->features == NULL)
+        LS_TRY(limit_labels(prober, prober->config->labels));
+    share_split(&prober->train, job);
+    share_split(&prober->test, job);
     prober->steps_an_epoch = (prober->train.videos + a_step - 1) / a_step;
     prober->steps = prober->steps_an_epoch * prober->config->epochs;
     LS_TRY(draw_open(&prober->draw,
@@ -187,6 +239,7 @@ static void drop_cache(struct prober *prober)
 static void close_split(struct prober_split *split)
 {
     dataset_close(&split->dataset);
+    free(split->numbers);
     free(split->labels);
     free(split->pooled);
 }

@@ -20,7 +20,8 @@
 
 struct prober_split { /* training or test videos */
     struct dataset *dataset;
-    int64_t videos;
+    int64_t videos;       /* that are used */
+    int64_t *numbers;     /* [videos] of them in the data set, ascending */
     int64_t first, count; /* this rank's share where each video is wanted once */
     int32_t *labels;      /* [videos]; -1 once it could not be decoded */
     float *pooled;        /* [videos, dim] mean tokens, for neighbours; NULL: not wanted */

@@ -63,7 +63,7 @@ void prober_feed_start(struct prober_feed *feed, const struct prober_request *re
         const struct prober_request *request = &requests[i / feed->segments];
         buffer->items[i] =
             (struct view_item){.dataset = request->split->dataset,
-                               .video = request->video,
+                               .video = request->split->numbers[request->video],
                                .segment = i % feed->segments,
                                .view = request->view,
                                .random = request->random,

@@ -68,6 +68,14 @@ probe crops 2 --set experiment.optimization.num_epochs=1 --init random --set exp
     fail "crops: $(tail -1 "$WORK/crops.log")"
 [ "$(value crops-random budget views)" = 2 ] || fail "views of the result"
 
+# 16 labels of a list that goes class by class: 2 of each, as of a list with these alone.
+sort -t ' ' -k 2 -s "$WORK/v-train/LIST.csv" >"$WORK/v-train/classes.csv"
+awk 'seen[$2]++ < 2' "$WORK/v-train/classes.csv" >"$WORK/v-train/first.csv"
+probe few 2 "${short[@]}" --init random --set "experiment.data.dataset_train=$WORK/v-train/classes.csv" --labels 16 || fail "labels: $(tail -1 "$WORK/few.log")"
+probe alone 2 "${short[@]}" --init random --set "experiment.data.dataset_train=$WORK/v-train/first.csv" || fail "list: $(tail -1 "$WORK/alone.log")"
+[ "$(value few-random train videos)" = 16 ] || fail "16 labels: $(value few-random train videos) videos"
+same few-random alone-random || fail "16 labels are not the first 2 of each class"
+
 # Stopped: 75, and no result.
 "$lockstep" probe configs/demo-probe.yaml -n 2 "${common[@]}" --set tag=stopped --set experiment.optimization.num_epochs=100000 --init pretrained \
     >"$WORK/stopped.out" 2>"$WORK/stopped.log" &
@@ -92,5 +100,6 @@ refuse 2 'is a file' --checkpoint configs/demo.yaml
 refuse 2 'num_heads: 3 heads do not divide' --set experiment.classifier.num_heads=3
 refuse 2 'there are 4 classes' --set experiment.data.num_classes=4
 refuse 2 'patch_size is 16' --set model_kwargs.pretrain_kwargs.encoder.patch_size=16
+refuse 2 'has 32 videos, fewer than the 33' --labels 33
 refuse 2 'at most 4' -n 5
-pass "both inits, 1 and 2 workers, crops, a stop"
+pass "both inits, 1 and 2 workers, crops, few labels, a stop"

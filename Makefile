@@ -133,6 +133,14 @@ $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(cflags_$(call layer_of,$<)) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# The commit is in the two programs alone.
+COMMIT := $(shell commit=$$(git rev-parse --short=12 HEAD 2>/dev/null) && echo "$$commit$$(git diff --quiet HEAD 2>/dev/null || echo +)" || echo unknown)
+$(O)/commit: $(call if_changed,$(O)/commit,$(COMMIT))
+	@mkdir -p $(@D)
+	@echo '$(COMMIT)' > $@
+$(PROGRAM_MAINS): $(O)/commit
+$(PROGRAM_MAINS): CPPFLAGS += -DLOCKSTEP_COMMIT='"$(COMMIT)"'
+
 # One library a folder.  Its list of objects is a prerequisite too, so that a file that went leaves no object behind.
 define library
 $(O)/lib$(1).list: $(call if_changed,$(O)/lib$(1).list,$(2))

@@ -6,6 +6,7 @@
 
 #include "core/log.h"
 #include "core/text.h"
+#include "core/version.h"
 #include "launcher/commands.h"
 #include "launcher/manual.h"
 #include "launcher/starter.h"
@@ -17,7 +18,8 @@ static void print_help(FILE *out)
                 out);
     for (const struct command *const *at = commands_all; *at != NULL; at++)
         (void)fprintf(out, "  %-10s %s\n", (*at)->name, (*at)->summary);
-    (void)fputs("  help       this page; `lockstep COMMAND --help` tells all about a command\n",
+    (void)fputs("  help       this page; `lockstep COMMAND --help` tells all about a command\n"
+                "  version    number, commit and kind of this build\n",
                 out);
 }
 
@@ -80,6 +82,10 @@ static ls_status run(int argc, char **argv)
         manual_completion(stdout);
         return LS_OK;
     }
+    if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0) {
+        (void)printf("lockstep %s\n", version_text());
+        return LS_OK;
+    }
     const struct command *command = find_command(help ? argv[2] : name);
     if (command == NULL)
         return unknown_command(help ? argv[2] : name);
@@ -92,6 +98,7 @@ static ls_status run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    version_set_commit(LOCKSTEP_COMMIT);
     log_open(-1, LOG_LEVEL_INFO);
     ls_status st = run(argc, argv);
     if (fflush(stdout) != 0 && st == LS_OK)

@@ -84,6 +84,8 @@ void manual_page(FILE *out)
     (void)fputs(".SS lockstep help [COMMAND]\n"
                 "All commands, or all about one of them. \\fBhelp \\-\\-man\\fR prints this page, "
                 "\\fBhelp \\-\\-bash\\fR the completion of bash.\n"
+                ".SS lockstep version\n"
+                "Number and commit, variant of the build, and which GPU code is in it.\n"
                 ".SH EXIT STATUS\n",
                 out);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
@@ -133,7 +135,7 @@ void manual_completion(FILE *out)
     (void)fputs("\"\n    case $COMP_CWORD:${COMP_WORDS[1]} in\n    1:*) words=\"", out);
     for (const struct command *const *at = commands_all; *at != NULL; at++)
         (void)fprintf(out, "%s ", (*at)->name);
-    (void)fputs("help\" ;;\n    2:help) words=\"", out);
+    (void)fputs("help version\" ;;\n    2:help) words=\"", out);
     for (const struct command *const *at = commands_all; *at != NULL; at++)
         (void)fprintf(out, "%s%s", at == commands_all ? "" : " ", (*at)->name);
     (void)fputs("\" ;;\n    esac\n    [ \"$COMP_CWORD\" -lt 2 ] || case ${COMP_WORDS[1]} in\n",

@@ -9,6 +9,7 @@
 
 #include "core/files.h"
 #include "core/log.h"
+#include "core/version.h"
 #include "worker/trainer.h"
 
 enum { HOST_BYTES = RANKS_HOST_BYTES, DEVICE_BYTES = 16, PROGRAM_LIMIT_BYTES = 1 << 30 };
@@ -136,6 +137,7 @@ ls_status trainer_facts(char **out, const struct trainer *trainer)
     LS_TRY(config_fingerprint(&fingerprint, trainer->config));
     (void)snprintf(config, sizeof config, "%016" PRIx64, fingerprint);
     bool good =
+        cJSON_AddStringToObject(json, "lockstep", version_text()) != NULL &&
         cJSON_AddNumberToObject(json, "world_size", trainer->size) != NULL &&
         cJSON_AddStringToObject(json, "device", trainer->device.model.table->name) != NULL &&
         cJSON_AddStringToObject(

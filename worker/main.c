@@ -9,6 +9,7 @@
 #include "core/flight.h"
 #include "core/log.h"
 #include "core/run.h"
+#include "core/version.h"
 #include "core/watchdog.h"
 #include "worker/plan.h"
 #include "worker/prober.h"
@@ -90,6 +91,7 @@ int main(int argc, char **argv)
     struct worker_options options;
     struct trainer trainer = {0};
     make_openmp_passive(argv);
+    version_set_commit(LOCKSTEP_COMMIT);
     ls_status st = worker_options_parse(&options, argc, argv);
     if (st == LS_OK && options.help) {
         worker_options_help();

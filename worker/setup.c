@@ -9,6 +9,7 @@
 #include "core/fault.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/version.h"
 #include "core/watchdog.h"
 #include "worker/trainer.h"
 
@@ -87,7 +88,8 @@ ls_status trainer_join(struct trainer *trainer, ls_status read, double start_tim
     log_open(trainer->rank, LOG_LEVEL_INFO);
     watchdog_rank(trainer->rank);
     LS_TRY(trainer_agree(trainer, read == LS_OK ? LS_OK : status_adopt(read, message)));
-    log_info("joined ranks=%d", trainer->size); /* the launcher's deadline for this is met */
+    /* The launcher's deadline for this is met. */
+    log_info("joined ranks=%d lockstep=\"%s\"", trainer->size, version_text());
 done:
     return st;
 }

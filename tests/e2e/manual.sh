@@ -24,7 +24,7 @@ mapfile -t commands < <("$lockstep" help | sed -n 's/^  \([a-z]*\) .*/\1/p')
 [ "$(offered lockstep '' | sort)" = "$(printf '%s\n' "${commands[@]}" | sort)" ] || fail "commands: $(offered lockstep '' | tr '\n' ' ')"
 count=0
 for command in "${commands[@]}"; do
-    [ "$command" != help ] || continue
+    [ "$command" != help ] && [ "$command" != version ] || continue
     mapfile -t options < <("$lockstep" "$command" --help | sed -n 's/^  \(-., \)\?--\([a-z0-9-]*\).*/--\2/p')
     [ "$(offered lockstep "$command" -- | sort)" = "$(printf '%s\n' "${options[@]}" | sort)" ] || fail "$command: $(offered lockstep "$command" -- | tr '\n' ' ')"
     for option in "${options[@]}"; do
@@ -32,6 +32,7 @@ for command in "${commands[@]}"; do
         count=$((count + 1))
     done
 done
+"$lockstep" --version | grep -Eqx 'lockstep [0-9.]+ commit ([0-9a-f]{12}[+]?|unknown) [a-z]+ (cuda|emulated|none)' || fail "version: $("$lockstep" --version)"
 [ "$(offered lockstep pack --store pa)" = packets ] || fail "pack --store pa: $(offered lockstep pack --store pa)"
 [ "$(offered lockstep train --set optimization.weight)" = "optimization.weight_decay=" ] ||
     fail "train --set optimization.weight: $(offered lockstep train --set optimization.weight)"

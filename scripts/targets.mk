@@ -88,7 +88,11 @@ bench-count: ## count the instructions of one fixed training step (callgrind) an
 	@scripts/setup.sh build count
 	+@$(PARALLEL) -s $(BUILD)/benchmarks/bench_count
 	@BUILD='$(BUILD)' benchmarks/count.sh
-.PHONY: bench bench-checkpoint bench-loader bench-scaling bench-count
+bench-learning: ## what the demo's recipe learns over 5 seeds, beside random init: STEPS, SEEDS, WORKERS, THREADS; goes on where it was
+	@scripts/setup.sh build
+	+@$(PARALLEL) -s $(B)/lockstep $(B)/lockstep-worker $(B)/tools/motion_videos
+	@BUILD='$(BUILD)' benchmarks/learning.sh
+.PHONY: bench bench-checkpoint bench-loader bench-scaling bench-count bench-learning
 
 # One stamp a file, so that what has not changed is not checked again; its .d names the headers it was checked with.
 CHECKED_FOLDERS := $(LAYERS) tests benchmarks scripts

@@ -170,7 +170,7 @@ $(CUDA_TESTS): $(B)/tests/%: $(O)/tests/cuda/%.o $(foreach l,$(ALL_LIBS),$(call 
 	@mkdir -p $(@D)
 	$(LINK) $(libs_tests) $(all_libs)
 # These replace a part of a library by a fake, which is linked before it.
-$(B)/tests/test_loader $(B)/tests/test_loader_failures: $(O)/tests/fakes/dataset.o
+$(addprefix $(B)/tests/test_,draws loader loader_failures): $(O)/tests/fakes/dataset.o
 $(B)/tools/%: $(O)/tests/tools/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
 	$(LINK) $(all_libs)

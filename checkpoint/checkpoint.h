@@ -51,6 +51,7 @@ struct checkpoint_state {
     int skipped_count;
     int64_t slice; /* 0: each shard holds one range of every array; else they are divided */
     const char *metrics_json; /* object of numbers: how good it is; NULL: not known */
+    const char *draws_json;   /* object: draws of the data so far, and bad ones; NULL: not known */
 };
 
 /* Where one array's range lies in a shard file: bytes from the file's start. */
@@ -164,6 +165,7 @@ struct checkpoint_info {
     const int64_t *skipped;
     int skipped_count;
     const char *metrics_json; /* an object of numbers, maybe empty */
+    const char *draws_json;   /* an object, maybe empty */
     int64_t slice;            /* as in checkpoint_state */
     uint64_t bytes;           /* of all shards */
     const char *path;         /* of the folder, links resolved */

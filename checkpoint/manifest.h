@@ -14,6 +14,7 @@ struct checkpoint {
     char *config_yaml;
     char *facts_json;
     char *metrics_json;
+    char *draws_json;
     char *texts; /* names of arrays and parameters, each closed by 0 */
     struct checkpoint_parameter *parameters;
     int64_t *skipped;

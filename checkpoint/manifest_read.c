@@ -198,6 +198,18 @@ done:
     return st;
 }
 
+/* The text of an object that an older program did not write: then empty. */
+static ls_status read_object(struct reader *reader, char **out, const cJSON *root, const char *key)
+{
+    const cJSON *object = cJSON_GetObjectItemCaseSensitive(root, key);
+    if (object == NULL)
+        return core_format(out, "{}");
+    if (!cJSON_IsObject(object))
+        fail(reader, key);
+    *out = cJSON_PrintUnformatted(object);
+    return *out != NULL ? LS_OK : LS_FAIL(LS_NOMEM, "%s: out of memory", reader->path);
+}
+
 static ls_status read_rest(struct reader *reader, struct checkpoint *c, const cJSON *root)
 {
     ls_status st = LS_OK;
@@ -213,16 +225,10 @@ static ls_status read_rest(struct reader *reader, struct checkpoint *c, const cJ
     c->facts_json = cJSON_PrintUnformatted(facts);
     if (c->facts_json == NULL && reader->st == LS_OK)
         st = LS_FAIL(LS_NOMEM, "%s: out of memory", reader->path);
-    const cJSON *metrics = cJSON_GetObjectItemCaseSensitive(root, "metrics");
-    if (metrics != NULL && !cJSON_IsObject(metrics))
-        fail(reader, "metrics");
-    if (metrics != NULL)
-        c->metrics_json = cJSON_PrintUnformatted(metrics);
-    else
-        LS_TRY(core_format(&c->metrics_json, "{}")); /* of an older program */
-    if (c->metrics_json == NULL && reader->st == LS_OK)
-        st = LS_FAIL(LS_NOMEM, "%s: out of memory", reader->path);
+    LS_TRY(read_object(reader, &c->metrics_json, root, "metrics"));
+    LS_TRY(read_object(reader, &c->draws_json, root, "draws"));
     c->info.metrics_json = c->metrics_json;
+    c->info.draws_json = c->draws_json;
     c->info.skipped = c->skipped;
     c->info.config_yaml = c->config_yaml;
     c->info.facts_json = c->facts_json;
@@ -344,6 +350,7 @@ void checkpoint_close(struct checkpoint **checkpoint)
     free(c->config_yaml);
     free(c->facts_json);
     free(c->metrics_json);
+    free(c->draws_json);
     free(c->texts);
     free(c->parameters);
     free(c->skipped);

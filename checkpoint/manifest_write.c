@@ -130,6 +130,7 @@ ls_status manifest_write(const char *folder, const struct checkpoint_state *stat
     if (good) {
         LS_TRY(add_object(root, "facts", state->facts_json));
         LS_TRY(add_object(root, "metrics", state->metrics_json));
+        LS_TRY(add_object(root, "draws", state->draws_json));
     }
     body = good ? cJSON_Print(root) : NULL;
     if (body == NULL) {

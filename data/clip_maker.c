@@ -2,6 +2,7 @@
 #include "data/clip_maker.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@
 #include "data/transform.h"
 
 /* With max_bad_share 1 nothing else ends the draws of a sample. */
-enum { DRAWS_IN_A_ROW_MAX = 1000 };
+enum { DRAWS_IN_A_ROW_MAX = 1000, LAST_BYTES = 256 };
 
 struct clip_maker {
     const struct clip_plan *plan;
@@ -217,6 +218,7 @@ ls_status clip_maker_make(struct clip_maker *maker, uint8_t *pixels,
     const uint32_t micro_batch = (uint32_t)place.micro_batch;
     const uint32_t sample = (uint32_t)place.sample;
     struct clip_streams streams;
+    char last[LAST_BYTES] = "";
     draw_sample_open(&streams.videos, maker->plan->draw, place.step, place.micro_batch,
                      place.sample);
     random_open(&streams.window, seed, RANDOM_WINDOW, step, micro_batch, sample);
@@ -230,10 +232,10 @@ ls_status clip_maker_make(struct clip_maker *maker, uint8_t *pixels,
         if (failed > clip_bad_limit(config->data.max_bad_share, failed) ||
             failed >= DRAWS_IN_A_ROW_MAX) {
             st = LS_FAIL(LS_DATA,
-                         "%s: %d draws in a row could not be decoded (data.max_bad_share is %g); "
-                         "run `lockstep verify` on it",
+                         "%s: %d draws in a row could not be decoded (data.max_bad_share is %g), "
+                         "the last: %s; run `lockstep verify` on it",
                          dataset_path(maker->plan->datasets[source->dataset]), failed,
-                         config->data.max_bad_share);
+                         config->data.max_bad_share, last);
             break;
         }
         draw_sample_next(&source->dataset, &source->video, &streams.videos, maker->plan->draw);
@@ -244,6 +246,7 @@ ls_status clip_maker_make(struct clip_maker *maker, uint8_t *pixels,
         if (st != LS_DATA)
             break;
         maker->plan->failed(maker->context, source->dataset, source->video, status_message());
+        (void)snprintf(last, sizeof last, "%s", status_message());
         status_clear();
     }
     if (st == LS_OK)

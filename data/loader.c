@@ -79,7 +79,6 @@ static ls_status open_counters(struct loader *loader)
     const int datasets = loader->config->data.dataset_count;
     int64_t videos = 0;
     LS_TRY(core_alloc(&loader->named_first, datasets));
-    LS_TRY(core_alloc(&loader->bad_draws, datasets));
     for (int d = 0; d < datasets; d++) {
         loader->named_first[d] = videos;
         videos += dataset_video_count(loader->datasets[d]);
@@ -110,6 +109,7 @@ static ls_status open_slots(struct loader *loader)
         LS_TRY(core_alloc_bytes((void **)&slot->batch.pixels, clips * (size_t)frames, frame_bytes));
         LS_TRY(core_alloc(&slot->batch.sources, clips));
         LS_TRY(core_alloc(&slot->bad_draws, config->data.dataset_count));
+        slot->batch.bad_draws = slot->bad_draws;
         for (int g = 0; g < config->mask_count; g++) {
             LS_TRY(core_alloc(&slot->masks[g].context, clips * tokens));
             LS_TRY(core_alloc(&slot->masks[g].predicted, clips * tokens));
@@ -265,7 +265,6 @@ void loader_close(struct loader **out)
     free(loader->skip);
     free(loader->named);
     free(loader->named_first);
-    free(loader->bad_draws);
     free(loader);
     *out = NULL;
 }

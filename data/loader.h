@@ -14,6 +14,7 @@
 #include "core/status.h"
 #include "data/crop.h"
 #include "data/dataset.h"
+#include "data/reasons.h"
 
 struct loader;
 
@@ -45,14 +46,15 @@ struct loader_batch {
     struct loader_tokens context[CONFIG_MASK_GROUPS_MAX];
     struct loader_tokens predicted[CONFIG_MASK_GROUPS_MAX];
     struct loader_clip_source *sources; /* [B] */
+    const int64_t *bad_draws; /* [datasets] draws that failed and were replaced; those that did not
+                               * are in `sources` */
     struct hash128 draw_hash; /* of pixels and mask lists, bound to the micro-batch number: sum over
                                * a step's micro-batches (hash_add) is the step's draw_hash */
 };
 
 struct loader_counters {
     double wait_s; /* time the rank waited in loader_next since the last call of loader_counters */
-    int64_t replaced_clips; /* draws that failed, of the micro-batches delivered since open */
-    int64_t drawn_clips;    /* all draws of these */
+    struct reasons reasons; /* why draws failed, of the micro-batches delivered since open */
 };
 
 /* Refuse a config that the loader cannot serve whatever the data: keys that are not implemented,
@@ -77,11 +79,11 @@ void loader_close(struct loader **loader);
  * `timeout_s`.  `*out` is lent until loader_release; config->run.prefetch + 1 batches exist, so
  * each further one that is lent is one less decoded ahead.  One thread.
  *
- * A video that cannot be decoded is replaced by the sample's next draw, warned of once and counted.
- * Local.  Errors: LS_DATA when too many draws failed (clip_bad_limit) of a sample in a row or of
- * all that this loader has delivered (names the dataset): which videos replace others never depends
- * on this count, only when a run gives up does; LS_IO; LS_TIMEOUT naming the videos waited for;
- * LS_USAGE when all batches are lent.  After an error the loader can only be closed. */
+ * A video that cannot be decoded is replaced by the sample's next draw, warned of once and counted
+ * in the batch; whether a run has too many of them is its caller's to say (clip_bad_limit).  Local.
+ * Errors: LS_DATA when too many draws of a sample failed in a row (names the dataset); LS_IO;
+ * LS_TIMEOUT naming the videos waited for; LS_USAGE when all batches are lent.  After an error the
+ * loader can only be closed. */
 ls_status loader_next(struct loader *loader, struct loader_batch **out,
                       double timeout_s) LS_MUST_CHECK;
 void loader_release(struct loader *loader, struct loader_batch *batch);

@@ -25,6 +25,8 @@ void loader_note_bad(void *context, int dataset, int64_t video, const char *reas
     const bool known = (loader->named[bit / 64] & mask) != 0;
     loader->named[bit / 64] |= mask;
     filler->slot->bad_draws[dataset]++;
+    reasons_add(&filler->slot->reasons, dataset,
+                dataset_video(loader->datasets[dataset], video).name, reason);
     (void)pthread_mutex_unlock(&loader->lock);
     if (!known)
         log_warn("video_replaced dataset=%s video=%lld reason=\"%s\"",
@@ -49,6 +51,7 @@ static void start_slot(struct loader *loader, struct slot *slot)
     slot->status = LS_OK;
     for (int d = 0; d < loader->config->data.dataset_count; d++)
         slot->bad_draws[d] = 0;
+    slot->reasons = (struct reasons){.kinds = 0};
     batch->step = loader->first_step + slot->sequence / loader->micro_count;
     batch->micro_batch = loader->micro_first + (int)(slot->sequence % loader->micro_count);
     slot->draw_step = draw_step_of(loader, batch->step);

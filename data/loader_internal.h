@@ -25,7 +25,8 @@ struct slot {
     int next_task;      /* 0: masks, 1 .. B: clips; B + 1: all taken */
     int running;        /* tasks taken and not ended; filled when 0 and all are taken */
     int64_t *bad_draws; /* [datasets] */
-    ls_status status;   /* first failure by task, not by time: what one thread would have met */
+    struct reasons reasons;
+    ls_status status; /* first failure by task, not by time: what one thread would have met */
     int status_task;
     char failure[LOADER_FAILURE_BYTES];
 };
@@ -62,7 +63,6 @@ struct loader {
     int64_t next_out;     /* and to hand out */
     uint64_t *named;      /* one bit a video of all datasets: warned of */
     int64_t *named_first; /* [datasets] first bit */
-    int64_t *bad_draws;   /* [datasets] of the batches handed out */
     struct loader_counters counters;
 };
 

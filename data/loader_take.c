@@ -1,5 +1,4 @@
-/* The consumer's side: batches in order, the time spent waiting for them, and the share of bad
- * videos. */
+/* The consumer's side: batches in order, the time spent waiting for them, and why draws failed. */
 #include <stdio.h>
 #include <string.h>
 
@@ -48,43 +47,11 @@ static ls_status time_out(struct loader *loader, double timeout_s)
         used > 0 ? busy : "nothing");
 }
 
-/* Count a batch's draws; too many bad ones end the run. */
-static ls_status count_draws(struct loader *loader, const struct slot *slot)
-{
-    int worst = 0;
-    loader->counters.drawn_clips += slot->batch.clips;
-    for (int d = 0; d < loader->config->data.dataset_count; d++) {
-        loader->bad_draws[d] += slot->bad_draws[d];
-        loader->counters.drawn_clips += slot->bad_draws[d];
-        loader->counters.replaced_clips += slot->bad_draws[d];
-        if (loader->bad_draws[d] > loader->bad_draws[worst])
-            worst = d;
-    }
-    const int64_t bad = loader->counters.replaced_clips;
-    const int64_t drawn = loader->counters.drawn_clips;
-    const double allowed = loader->config->data.max_bad_share;
-    if ((double)bad <= clip_bad_limit(allowed, drawn))
-        return LS_OK;
-    return LS_FAIL(LS_DATA,
-                   "%s: %lld of the %lld bad videos among %lld drawn, more than data.max_bad_share "
-                   "(%g); run `lockstep verify` on it",
-                   dataset_path(loader->datasets[worst]), (long long)loader->bad_draws[worst],
-                   (long long)bad, (long long)drawn, allowed);
-}
-
 bool loader_ready(struct loader *loader)
 {
     (void)pthread_mutex_lock(&loader->lock);
     const struct slot *slot = find_filled(loader);
-    bool ready = slot != NULL && slot->status == LS_OK;
-    if (ready) {
-        int64_t bad = 0;
-        for (int d = 0; d < loader->config->data.dataset_count; d++)
-            bad += slot->bad_draws[d];
-        const int64_t drawn = loader->counters.drawn_clips + slot->batch.clips + bad;
-        ready = (double)(loader->counters.replaced_clips + bad) <=
-                clip_bad_limit(loader->config->data.max_bad_share, drawn);
-    }
+    const bool ready = slot != NULL && slot->status == LS_OK;
     (void)pthread_mutex_unlock(&loader->lock);
     return ready;
 }
@@ -110,7 +77,7 @@ ls_status loader_next(struct loader *loader, struct loader_batch **out, double t
         st = status_adopt(slot->status, slot->failure);
         goto done;
     }
-    LS_TRY(count_draws(loader, slot));
+    reasons_merge(&loader->counters.reasons, &slot->reasons);
     slot->state = SLOT_LENT;
     loader->next_out++;
     *out = &slot->batch;

@@ -192,6 +192,8 @@ static void format_line(struct line *line, const struct step_metrics *step)
     add_number(line, "data_wait_s", step->data_wait_s);
     add_number(line, "comm_wait_s", step->comm_wait_s);
     add_number(line, "rank_wait_s", step->rank_wait_s);
+    if (step->replaced_draws > 0)
+        add(line, ",\"replaced_draws\":%" PRId64, step->replaced_draws);
     if (step->skipped)
         add(line, ",\"skipped\":true");
     if (step->spike_score > 0)

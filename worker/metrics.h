@@ -27,6 +27,7 @@ struct step_metrics {
     double comm_wait_s; /* for other ranks, of the one that waited least: what communication cost */
     double rank_wait_s; /* what ranks waited beyond that, on average: for slower ranks */
     struct hash128 draw_hash; /* of the pixels and mask lists of the whole step */
+    int64_t replaced_draws;   /* videos that could not be decoded */
     bool skipped;             /* not finite, or a spike: nothing was updated */
     double spike_score;       /* of the loss, where that is why; else 0 */
 };

@@ -251,6 +251,9 @@ static ls_status take_up(struct trainer *trainer, const struct origin *origin,
                (size_t)info->skipped_count * sizeof *trainer->skipped);
         trainer->skipped_count = info->skipped_count;
     }
+    if (!border && !draws_read(trainer->draws, info->draws_json, trainer_dataset_hash(trainer)) &&
+        info->step > 0)
+        log_info("resume counts_bad_videos=anew reason=other_datasets");
     log_info("resume from=\"%s\" finished_steps=%" PRId64, info->path, info->step);
     if (!border)
         trainer_compare_facts(trainer, info->facts_json);

@@ -110,6 +110,29 @@ done:
     return st;
 }
 
+ls_status trainer_count_bad_step(struct trainer *trainer, const struct step_metrics *metrics,
+                                 int bad_rank)
+{
+    trainer->bad_steps++;
+    if (trainer->rank == 0)
+        trainer_tell_bad_step(trainer, metrics, bad_rank);
+    if (trainer->bad_steps < trainer->config->run.max_bad_steps)
+        return LS_OK;
+    if (trainer->rank == 0) {
+        trainer->rollback = trainer_rollback_write(trainer) == LS_OK;
+        if (!trainer->rollback)
+            log_warn("rollback impossible: %s", status_text());
+    }
+    trainer->agreed = true;
+    trainer->own = trainer->rank == 0;
+    return LS_FAIL(LS_DATA,
+                   "step %" PRId64 ": loss or gradient was %s in %d steps in a row "
+                   "(lockstep.max_bad_steps): lower optimization.lr, or lengthen warmup",
+                   trainer->step + 1,
+                   metrics->spike_score > 0 ? "not finite or a spike" : "not finite",
+                   trainer->bad_steps);
+}
+
 static int compare(const void *a, const void *b)
 {
     int64_t left = *(const int64_t *)a;

@@ -81,6 +81,8 @@ ls_status trainer_run(struct trainer *trainer)
         LS_TRY(audit(trainer));
     LS_TRY(trainer_save_now(trainer));
     LS_TRY(trainer_settle(trainer));
+    if (trainer->rank == 0)
+        trainer_tell_draws(trainer);
     if (trainer->step < total_steps)
         st = LS_FAIL(LS_STOP, "stopped after step %" PRId64 " of %" PRId64 "; state saved",
                      trainer->step, config_stages_steps(&trainer->stages));

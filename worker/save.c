@@ -180,6 +180,7 @@ static ls_status stage(struct trainer *trainer, struct checkpoint_state *state)
     ls_status st = LS_OK;
     int64_t *adam_steps = NULL;
     char *metrics_json = NULL;
+    char *draws_json = NULL;
     double start_s = clock_now_s();
     LS_TRY(core_alloc(&adam_steps, state->parameter_count));
     LS_TRY(jepa_state_download(trainer->jepa, &(struct jepa_state){.adam_steps = adam_steps}));
@@ -192,12 +193,15 @@ static ls_status stage(struct trainer *trainer, struct checkpoint_state *state)
     state->skipped_count = trainer->skipped_count;
     LS_TRY(watch_means(&metrics_json, trainer->watch));
     state->metrics_json = metrics_json;
+    LS_TRY(draws_write(&draws_json, trainer->draws, trainer_dataset_hash(trainer)));
+    state->draws_json = draws_json;
     LS_TRY(saver_write(trainer->saving.saver));
     trainer->saving.last_s = clock_now_s();
     trainer->saving.stall_s = trainer->saving.last_s - start_s;
 done:
     free(adam_steps);
     free(metrics_json);
+    free(draws_json);
     return st;
 }
 

@@ -23,6 +23,7 @@ struct generation {
     struct checkpoint_state state;
     int64_t *skipped;
     char *metrics_json;
+    char *draws_json;
     struct checkpoint_shard_facts facts;
     double since_s;
     enum job job;
@@ -300,6 +301,7 @@ void saver_close(struct saver **saver, double wait_s)
         free(s->generations[g].state.parameters);
         free(s->generations[g].skipped);
         free(s->generations[g].metrics_json);
+        free(s->generations[g].draws_json);
     }
     free(s->all_facts);
     (void)pthread_cond_destroy(&s->done);
@@ -334,8 +336,10 @@ static ls_status copy_lists(struct generation *generation)
     struct checkpoint_state *state = &generation->state;
     free(generation->skipped);
     free(generation->metrics_json);
+    free(generation->draws_json);
     generation->skipped = NULL;
     generation->metrics_json = NULL;
+    generation->draws_json = NULL;
     if (state->skipped_count > 0) {
         LS_TRY(core_alloc(&generation->skipped, state->skipped_count));
         memcpy(generation->skipped, state->skipped,
@@ -343,9 +347,12 @@ static ls_status copy_lists(struct generation *generation)
     }
     if (state->metrics_json != NULL)
         LS_TRY(core_format(&generation->metrics_json, "%s", state->metrics_json));
+    if (state->draws_json != NULL)
+        LS_TRY(core_format(&generation->draws_json, "%s", state->draws_json));
 done:
     state->skipped = generation->skipped;
     state->metrics_json = generation->metrics_json;
+    state->draws_json = generation->draws_json;
     return st;
 }
 

@@ -45,7 +45,8 @@ enum tail {
     TAIL_GRAD_SQUARES, /* of this rank's slices where the state is divided.  Else rank 0's, 0
                           elsewhere: ranks with other thread counts may differ in the last bit, and
                           all must clip alike */
-    TAIL_TIMES,        /* a struct ranks_step of each rank, set by that rank alone */
+    TAIL_TIMES,        /* a struct ranks_step of each rank, set by that rank alone; behind them the
+                          step's draws (draws_put) */
 };
 
 enum { TIMES = sizeof(struct ranks_step) / sizeof(double) };
@@ -60,7 +61,8 @@ struct step_work {
 
 static int64_t sums_count(const struct trainer *trainer)
 {
-    return jepa_statistics_count(trainer->jepa) + TAIL_TIMES + TIMES * (int64_t)trainer->size;
+    return jepa_statistics_count(trainer->jepa) + TAIL_TIMES + TIMES * (int64_t)trainer->size +
+           2 * (int64_t)trainer->config->data.dataset_count;
 }
 
 ls_status trainer_step_open(struct trainer *trainer)
@@ -70,6 +72,7 @@ ls_status trainer_step_open(struct trainer *trainer)
     LS_TRY(core_alloc_bytes(&trainer->votes, (size_t)trainer->size, sizeof(struct vote)));
     LS_TRY(core_alloc(&trainer->sums, sums_count(trainer)));
     LS_TRY(core_alloc(&trainer->gram, dim * dim));
+    LS_TRY(draws_open(&trainer->draws, trainer->config->data.dataset_count));
     LS_TRY(core_alloc(&trainer->clips,
                       (int64_t)trainer->micro_count * trainer->config->data.batch_size));
 done:
@@ -82,6 +85,7 @@ void trainer_step_close(struct trainer *trainer)
     free(trainer->sums);
     free(trainer->gram);
     free(trainer->clips);
+    draws_close(&trainer->draws);
     trainer->clips = NULL;
     trainer->votes = NULL;
     trainer->sums = NULL;
@@ -100,6 +104,7 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
     ls_status st = LS_OK;
     /* A rank whose data stays away says so before its peers give up: then all know the cause. */
     double until_s = clock_now_s() + DATA_SHARE * trainer->step_limit_s;
+    draws_begin_step(trainer->draws);
     LS_TRY(jepa_begin_step(trainer->jepa));
     if (trainer->buckets != NULL)
         comm_buckets_begin(trainer->buckets);
@@ -116,6 +121,7 @@ static ls_status compute(struct trainer *trainer, struct step_work *work)
         const struct loader_batch *taken = feed_taken(trainer->feed);
         memcpy(&trainer->clips[(size_t)i * (size_t)taken->clips], taken->sources,
                (size_t)taken->clips * sizeof *taken->sources);
+        draws_take(trainer->draws, taken);
         if (work->want_gram)
             watch_clips(trainer->watch, taken);
         LS_TRY(jepa_staged_micro_batch(trainer->jepa, 1.0 / trainer->config->micro_batches,
@@ -236,33 +242,10 @@ static ls_status sum_up(struct trainer *trainer, const struct step_work *work)
     struct ranks_step own = {.parts_s = {work->data_wait_s, work->compute_s, work->reduce_s},
                              .wait_s = work->comm_wait_s};
     memcpy(&tail[TAIL_TIMES + TIMES * (int64_t)trainer->rank], &own, sizeof own);
+    draws_put(&tail[TAIL_TIMES + TIMES * (int64_t)trainer->size], trainer->draws);
     LS_TRY(comm_sum_f64(trainer->group, trainer->sums, sums_count(trainer)));
 done:
     return st;
-}
-
-/* Nothing was updated in this step; too many in a row end the run.  The same on all ranks. */
-static ls_status count_bad_step(struct trainer *trainer, const struct step_metrics *metrics,
-                                int bad_rank)
-{
-    trainer->bad_steps++;
-    if (trainer->rank == 0)
-        trainer_tell_bad_step(trainer, metrics, bad_rank);
-    if (trainer->bad_steps < trainer->config->run.max_bad_steps)
-        return LS_OK;
-    if (trainer->rank == 0) {
-        trainer->rollback = trainer_rollback_write(trainer) == LS_OK;
-        if (!trainer->rollback)
-            log_warn("rollback impossible: %s", status_text());
-    }
-    trainer->agreed = true;
-    trainer->own = trainer->rank == 0;
-    return LS_FAIL(LS_DATA,
-                   "step %" PRId64 ": loss or gradient was %s in %d steps in a row "
-                   "(lockstep.max_bad_steps): lower optimization.lr, or lengthen warmup",
-                   trainer->step + 1,
-                   metrics->spike_score > 0 ? "not finite or a spike" : "not finite",
-                   trainer->bad_steps);
 }
 
 static ls_status update(struct trainer *trainer, const struct schedule_values *values,
@@ -367,12 +350,15 @@ ls_status trainer_step(struct trainer *trainer, struct step_outcome *out)
     trace_begin("statistics over ranks");
     LS_TRY(trace_ended(sum_up(trainer, &work)));
     fill_metrics(trainer, &work, metrics);
+    LS_TRY(trainer_judge_draws(trainer, &metrics->replaced_draws,
+                               trainer->sums + jepa_statistics_count(trainer->jepa) + TAIL_TIMES +
+                                   TIMES * (int64_t)trainer->size));
     out->times = (const struct ranks_step *)(const void *)&trainer
                      ->sums[jepa_statistics_count(trainer->jepa) + TAIL_TIMES];
     if (metrics->skipped) {
         if (work.bad_rank < 0 || !isfinite(work.result.loss))
             trainer_tell_clips(trainer);
-        LS_TRY(count_bad_step(trainer, metrics, work.bad_rank));
+        LS_TRY(trainer_count_bad_step(trainer, metrics, work.bad_rank));
     } else {
         trainer->bad_steps = 0;
         spikes_add(&trainer->spikes, metrics_rounded(metrics->loss));

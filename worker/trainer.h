@@ -18,6 +18,7 @@
 #include "worker/audit.h"
 #include "worker/device.h"
 #include "worker/display.h"
+#include "worker/draws.h"
 #include "worker/events.h"
 #include "worker/feed.h"
 #include "worker/metrics.h"
@@ -77,6 +78,7 @@ struct trainer {
     int skipped_count;
     int bad_steps;                    /* in a row, up to now */
     struct loader_clip_source *clips; /* [micro_count * batch_size], of the running step */
+    struct draws *draws;              /* of the stage; the same on all ranks between steps */
     void *votes;                      /* [size], of a step (step.c) */
     double *sums;                     /* statistics of a step, summed over ranks (step.c) */
     float *gram;                      /* [dim, dim] */
@@ -158,6 +160,15 @@ ls_status trainer_choose_origin(struct trainer *trainer) LS_MUST_CHECK;
 /* Initial weights, or the state that was chosen.  Sets `step` and `skipped`.  Collective. */
 ls_status trainer_resume(struct trainer *trainer) LS_MUST_CHECK;
 
+/* Count the draws of a step from their sums over ranks (draws_put); `*replaced` is how many of them
+ * were bad.  Collective: all ranks come to the same answer.  Errors: LS_DATA when a dataset has too
+ * many bad ones (data.max_bad_share): which, how many of how many, why. */
+ls_status trainer_judge_draws(struct trainer *trainer, int64_t *replaced,
+                              const double *sums) LS_MUST_CHECK;
+
+/* Log the datasets that had bad draws.  Local. */
+void trainer_tell_draws(const struct trainer *trainer);
+
 /* Say that the running step updates nothing, and why.  Local; rank 0. */
 void trainer_tell_bad_step(const struct trainer *trainer, const struct step_metrics *metrics,
                            int bad_rank);
@@ -173,6 +184,12 @@ ls_status trainer_watch_open(struct trainer *trainer) LS_MUST_CHECK;
  * passes over: those of the last `bad_steps` steps, the running one included.  Errors: LS_IO,
  * LS_NOMEM. */
 ls_status trainer_rollback_write(const struct trainer *trainer) LS_MUST_CHECK;
+
+/* Nothing was updated in the running step, `metrics` and `bad_rank` as above.  Local; the same on
+ * all ranks.  Errors: LS_DATA when too many such steps follow each other: then the next start
+ * passes over their draws. */
+ls_status trainer_count_bad_step(struct trainer *trainer, const struct step_metrics *metrics,
+                                 int bad_rank) LS_MUST_CHECK;
 
 /* Add what such a file holds to `skipped`.  Collective.  Errors: any. */
 ls_status trainer_rollback_read(struct trainer *trainer) LS_MUST_CHECK;

@@ -1,4 +1,5 @@
-/* The loader over videos that fail: replaced alike everywhere, counted, and at last too many. */
+/* The loader over videos that fail: replaced alike everywhere, counted, and at last too many in a
+ * row. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -25,7 +26,7 @@ static void a_bad_video_changes_only_the_clips_that_drew_it(void **state)
     (void)state;
     struct fake_setting setting;
     struct loader_clip_source sources[2][STEPS * 12];
-    struct loader_counters counters = {0};
+    int64_t bad_draws[2] = {0};
     for (int bad = 0; bad < 2; bad++) {
         fake_setting_init(&setting, 1);
         setting.config.data.max_bad_share = 0.3;
@@ -35,9 +36,9 @@ static void a_bad_video_changes_only_the_clips_that_drew_it(void **state)
             struct loader_batch *batch = NULL;
             assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
             memcpy(&sources[bad][(ptrdiff_t)i * 3], batch->sources, 3 * sizeof *batch->sources);
+            bad_draws[bad] += batch->bad_draws[0];
             loader_release(loader, batch);
         }
-        counters = loader_counters(loader);
         loader_close(&loader);
     }
     int replaced = 0;
@@ -52,13 +53,8 @@ static void a_bad_video_changes_only_the_clips_that_drew_it(void **state)
             assert_true(with_bad->replaced > 0);
     }
     assert_true(replaced > 0);
-    assert_int_equal(counters.replaced_clips, replaced);
-    assert_int_equal(counters.drawn_clips, STEPS * 12 + replaced);
-}
-
-static enum fake_behaviour half_are_short(int64_t video)
-{
-    return video % 2 == 0 ? FAKE_SHORT : FAKE_GOOD;
+    assert_int_equal(bad_draws[0], 0);
+    assert_int_equal(bad_draws[1], replaced);
 }
 
 static int gives_up_at(struct fake_setting *setting, int limit, ls_status *status)
@@ -75,35 +71,6 @@ static int gives_up_at(struct fake_setting *setting, int limit, ls_status *statu
     }
     loader_close(&loader);
     return at < limit ? at : -1;
-}
-
-static void too_many_bad_videos_stop_the_run(void **state)
-{
-    (void)state;
-    struct fake_setting setting;
-    int expected = -1;
-    for (int threads = 1; threads <= 3; threads += 2) {
-        ls_status st = LS_OK;
-        fake_setting_init(&setting, 2);
-        setting.config.data.num_workers = threads;
-        setting.made[1].behaviour = half_are_short;
-        int at = gives_up_at(&setting, 200, &st);
-        assert_int_equal(st, LS_DATA);
-        assert_non_null(strstr(status_message(), "/data/two"));
-        assert_non_null(strstr(status_message(), "max_bad_share"));
-        assert_in_range(at, 1, 60);
-        if (threads == 1)
-            expected = at;
-        assert_int_equal(at, expected);
-    }
-    ls_status st = LS_OK;
-    fake_setting_init(&setting, 2);
-    setting.made[1].behaviour = half_are_short;
-    setting.config.data.max_bad_share = 0.3; /* a quarter fails */
-    assert_int_equal(gives_up_at(&setting, 200, &st), -1);
-    setting.config.data.max_bad_share = 0.0; /* none may */
-    assert_in_range(gives_up_at(&setting, 200, &st), 0, 3);
-    assert_int_equal(st, LS_DATA);
 }
 
 static enum fake_behaviour all_are_bad(int64_t video)
@@ -126,7 +93,21 @@ static void nothing_but_bad_videos_ends_even_when_all_may_be(void **state)
         assert_int_equal(gives_up_at(&setting, 10, &st), 0);
         assert_int_equal(st, LS_DATA);
         assert_non_null(strstr(status_message(), "/data/one"));
+        assert_non_null(strstr(status_message(), "the last: "));
+        assert_non_null(strstr(status_message(), ": bad from the start"));
     }
+}
+
+static void where_none_may_be_bad_the_first_one_ends_the_run(void **state)
+{
+    (void)state;
+    struct fake_setting setting;
+    ls_status st = LS_OK;
+    fake_setting_init(&setting, 1);
+    setting.made[0].behaviour = some_are_bad;
+    setting.config.data.max_bad_share = 0.0;
+    assert_in_range(gives_up_at(&setting, 60, &st), 0, 20);
+    assert_int_equal(st, LS_DATA);
 }
 
 static enum fake_behaviour one_has_no_shard(int64_t video)
@@ -184,8 +165,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bad_video_changes_only_the_clips_that_drew_it),
-        cmocka_unit_test(too_many_bad_videos_stop_the_run),
         cmocka_unit_test(nothing_but_bad_videos_ends_even_when_all_may_be),
+        cmocka_unit_test(where_none_may_be_bad_the_first_one_ends_the_run),
         cmocka_unit_test(an_unreadable_shard_stops_the_run_in_its_place),
         cmocka_unit_test(a_hanging_read_times_out_and_is_named),
     };

@@ -31,8 +31,19 @@ export OMP_WAIT_POLICY=passive
 # Open MPI's modules keep no frame pointers: only the slow unwinder sees whose a leak is.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-}:fast_unwind_on_malloc=0
 
+# end_left: programs of ours that still work in this test's folder, where it failed before it had stopped them.
+end_left() {
+    local process words
+    for process in /proc/[0-9]*; do
+        mapfile -d '' -t words 2>/dev/null <"$process/cmdline" || continue
+        case "${words[0]:-}:${words[*]}" in
+        *lockstep:*"$WORK/"* | *lockstep-worker:*"$WORK/"*) kill -KILL "${process#/proc/}" 2>/dev/null ;;
+        esac
+    done
+}
 finish() {
     local command
+    end_left
     for command in "${CLEANUP[@]}"; do eval "$command"; done
     rm -rf "$WORK"
 }

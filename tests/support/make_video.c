@@ -3,6 +3,7 @@
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <libavutil/intreadwrite.h>
 #include <libavutil/pixdesc.h>
 #include <stddef.h>
 #include <string.h>
@@ -117,11 +118,17 @@ static void draw(AVFrame *frame, int number)
         bool chroma = (p == 1 || p == 2) && planes > 1;
         int height = chroma ? AV_CEIL_RSHIFT(frame->height, format->log2_chroma_h) : frame->height;
         int width = frame->linesize[p];
+        const int depth = format->comp[0].depth;
         for (int y = 0; y < height; y++) {
             uint8_t *row = frame->data[p] + (ptrdiff_t)frame->linesize[p] * y;
-            for (int x = 0; x < width; x++) {
+            for (int x = 0; x < (depth > 8 ? width / 2 : width); x++) {
                 int block = ((x / 8) * 5 + (y / 8) * 3 + number * 7) % 16 == 0 ? 60 : 0;
-                row[x] = (uint8_t)(16 + (3 * x + 2 * y + (9 + p) * number + block) % 216);
+                int value = 16 + (3 * x + 2 * y + (9 + p) * number + block) % 216;
+                if (depth > 8)
+                    AV_WN16(row + (ptrdiff_t)2 * x,
+                            (uint16_t)((value << (depth - 8)) + (x + y) % 4));
+                else
+                    row[x] = (uint8_t)value;
             }
         }
     }

@@ -1,5 +1,6 @@
 /* Packed datasets read back: made videos of many kinds, decoded independently, sequentially and at
  * random; and what a damaged dataset says. */
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -18,6 +20,7 @@
 #include "data/describe.h"
 #include "data/frame_times.h"
 #include "data/framemd5.h"
+#include "data/shard.h"
 #include "tests/support/images.h"
 #include "tests/support/packed.h"
 
@@ -282,6 +285,29 @@ static void marks_what_is_unusual(void **state)
     }
 }
 
+/* File systems without locks, or with stale ones, are common on clusters. */
+static void opens_whoever_has_locked_its_files(void **state)
+{
+    const struct fixture *fixture = *state;
+    static const char *const names[] = {"index.h5", "shard-00000.h5"};
+    char path[160];
+    int files[2];
+    struct dataset *dataset = NULL;
+    struct shard shard = {0};
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", fixture->packed.dataset, names[i]);
+        files[i] = open(path, O_RDWR | O_CLOEXEC);
+        assert_true(files[i] >= 0);
+        assert_int_equal(flock(files[i], LOCK_EX | LOCK_NB), 0);
+    }
+    assert_int_equal(dataset_open(&dataset, fixture->packed.dataset), LS_OK);
+    assert_int_equal(shard_open(&shard, path, 0), LS_OK);
+    shard_close(&shard);
+    dataset_close(&dataset);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(close(files[i]), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +317,7 @@ int main(void)
         cmocka_unit_test(frames_that_do_not_exist_are_refused),
         cmocka_unit_test(says_of_each_video_what_planning_needs),
         cmocka_unit_test(marks_what_is_unusual),
+        cmocka_unit_test(opens_whoever_has_locked_its_files),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }

@@ -57,8 +57,6 @@ def rows_of(home):
 
 def interval(values):
     """Half of the 95 % interval of a mean over seeds."""
-    if len(values) < 2:
-        return math.inf
     return T[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
 
 
@@ -75,8 +73,9 @@ def table(rows, kind):
             continue
         gains = [r["difference"] for r in own]
         sure = sum(r["difference"] > r["own_interval95"] for r in own)
+        half = f" ± {interval(gains):.3f}" if len(gains) > 1 else ", one seed"
         yield (f"| {title} | {spread([r['pretrained'] for r in own])} | {spread([r['random'] for r in own])} | "
-               f"{statistics.mean(gains):+.3f} ± {interval(gains):.3f} | {sure} of {len(own)} |")
+               f"{statistics.mean(gains):+.3f}{half} | {sure} of {len(own)} |")
 
 
 def curve(folder, steps, seeds):

@@ -14,6 +14,7 @@ struct frame_times {
     struct dataset_place place;
     int64_t frames;
     double tick; /* seconds */
+    double rate; /* frames a second that hold instead of the frames' own times; 0: none */
     int64_t first_time;
     int64_t block; /* which rows are here: [block * BLOCK, ...); -1: none */
     uint8_t rows[BLOCK * FRAME_ROW_BYTES];
@@ -51,6 +52,10 @@ done:
 static ls_status time_of(double *out, struct frame_times *times, int64_t number)
 {
     ls_status st = LS_OK;
+    if (times->rate > 0) {
+        *out = (double)number / times->rate;
+        return LS_OK;
+    }
     if (times->block != number / BLOCK)
         LS_TRY(load_block(times, number / BLOCK));
     const struct frame_record *frame = &times->records[number % BLOCK];
@@ -76,6 +81,7 @@ static ls_status choose_video(struct frame_times *times, const struct dataset *d
     const struct video_record *row = &times->place.video;
     times->frames = (int64_t)row->frames;
     times->tick = (double)row->time_base_num / (double)row->time_base_den;
+    times->rate = row->flags & VIDEO_RATE_GIVEN && row->average_fps > 0 ? row->average_fps : 0;
     if (times->frames < 1 || row->time_base_num < 1 || row->time_base_den < 1) {
         st = LS_FAIL(LS_DATA, "%s: video %lld has no frame or no time base", times->place.path,
                      (long long)video);

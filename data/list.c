@@ -49,7 +49,8 @@ static bool parse_label(const char *text, int64_t *out)
     return true;
 }
 
-static bool parse_weight(const char *text, double *out)
+/* A weight or a rate. */
+static bool parse_decimal(const char *text, double *out)
 {
     char *end = NULL;
     if (strchr(text, '.') == NULL || strspn(text, "+-0123456789.eE") != strlen(text))
@@ -81,7 +82,8 @@ done:
 struct line {
     char *path;
     int64_t label;
-    double weight;
+    double weight, rate;
+    bool has_rate;
     const char *problem;
 };
 
@@ -110,35 +112,67 @@ static void parse_quoted(char *text, struct line *out)
         return;
     }
     rest += strspn(rest, " :");
-    char *space = strchr(rest, ' ');
-    if (space != NULL)
-        *space++ = '\0';
+    char *weight = strchr(rest, ' ');
+    if (weight != NULL)
+        *weight++ = '\0';
+    char *rate = weight != NULL ? strchr(weight, ' ') : NULL;
+    if (rate != NULL)
+        *rate++ = '\0';
+    out->has_rate = rate != NULL;
     if ((*rest != '\0' && !parse_label(rest, &out->label)) ||
-        (space != NULL && !parse_weight(space, &out->weight)))
-        out->problem = "after a quoted path comes a label, then a weight";
+        (weight != NULL && !parse_decimal(weight, &out->weight)) ||
+        (rate != NULL && !parse_decimal(rate, &out->rate)))
+        out->problem = "after a quoted path comes a label, then a weight, then a rate";
+}
+
+/* `label weight rate` or `label weight` at the end; where the path ends, NULL without these. */
+static char *parse_decimals(char *text, struct line *out)
+{
+    char *cuts[3]; /* the last three spaces, from the end */
+    double numbers[2];
+    int count = 0;
+    for (char *at = text + strlen(text); at > text && count < 3;)
+        if (*--at == ' ')
+            cuts[count++] = at;
+    int decimals = 0;
+    while (decimals < 2 && decimals + 1 < count) {
+        char *end = decimals > 0 ? cuts[decimals - 1] : NULL;
+        if (end != NULL)
+            *end = '\0';
+        const bool good = parse_decimal(cuts[decimals] + 1, &numbers[decimals]);
+        if (end != NULL)
+            *end = ' ';
+        if (!good)
+            break;
+        decimals++;
+    }
+    if (decimals == 0)
+        return NULL;
+    char *path_end = cuts[decimals];
+    *cuts[decimals - 1] = '\0';
+    if (!parse_label(path_end + 1, &out->label)) {
+        *cuts[decimals - 1] = ' ';
+        return NULL;
+    }
+    out->weight = numbers[decimals - 1];
+    out->has_rate = decimals == 2;
+    out->rate = out->has_rate ? numbers[0] : 0;
+    return path_end;
 }
 
 static void parse_plain(char *text, struct line *out)
 {
-    double weight;
-    char *cut = strrchr(text, ' ');
     out->path = text;
-    if (cut != NULL && parse_weight(cut + 1, &weight)) {
-        *cut = '\0';
-        char *before = strrchr(text, ' ');
-        if (before != NULL && parse_label(before + 1, &out->label)) {
-            out->weight = weight;
-            cut = before;
-        } else {
-            *cut = ' ';
-            return;
+    char *cut = parse_decimals(text, out);
+    if (cut == NULL) {
+        cut = strrchr(text, ' ');
+        if (cut == NULL || !parse_label(cut + 1, &out->label)) {
+            cut = NULL;
+            for (char *at = strstr(text, "::"); at != NULL; at = strstr(at + 2, "::"))
+                cut = at;
+            if (cut == NULL || !parse_label(cut + 2, &out->label))
+                return;
         }
-    } else if (cut == NULL || !parse_label(cut + 1, &out->label)) {
-        cut = NULL;
-        for (char *at = strstr(text, "::"); at != NULL; at = strstr(at + 2, "::"))
-            cut = at;
-        if (cut == NULL || !parse_label(cut + 2, &out->label))
-            return;
     }
     *cut = '\0';
 }
@@ -156,6 +190,8 @@ static ls_status add_line(struct list *list, const char *list_path, char *text, 
         parse_plain(text, &line);
     if (line.problem == NULL && !(line.weight > 0 && isfinite(line.weight)))
         line.problem = "a weight is a positive number";
+    if (line.problem == NULL && line.has_rate && !(line.rate > 0 && isfinite(line.rate)))
+        line.problem = "a rate is a positive number";
     if (line.problem == NULL && line.path[0] == '\0')
         line.problem = "no path";
     if (line.problem != NULL) {
@@ -168,9 +204,11 @@ static ls_status add_line(struct list *list, const char *list_path, char *text, 
         if (found != NULL) {
             line.label = -1;
             line.weight = 1;
+            line.rate = 0;
         }
     }
     LS_TRY(list_add(list, found != NULL ? found : line.path, line.label, line.weight));
+    list->entries[list->count - 1].rate = line.rate;
 done:
     free(whole);
     free(found);

@@ -11,6 +11,7 @@ struct list_entry {
     char *path;    /* as listed */
     int64_t label; /* -1: none */
     double weight; /* 1: none given */
+    double rate;   /* true frames a second; 0: none given */
 };
 
 struct list {
@@ -18,16 +19,17 @@ struct list {
     size_t count, room;
 };
 
-/* Add the lines of a list file.  A line is `path label` or `path label weight`, separated by single
- * spaces; the path may hold spaces itself and may stand in double quotes (a doubled quote inside is
- * one); `path::label`, the public code's other form, works too.  The label is a whole number, the
- * weight a number with a decimal point.  A line without a label is all path, and so is one that
- * ends in a number but names, as a whole, a file that exists while the shorter path does not.
- * Empty lines are passed over.  A relative path that does not exist is tried beside the list; the
- * name kept is the one that exists.
+/* Add the lines of a list file.  A line is `path label`, `path label weight` or `path label weight
+ * rate`, separated by single spaces; the path may hold spaces itself and may stand in double quotes
+ * (a doubled quote inside is one); `path::label`, the public code's other form, works too.  The
+ * label is a whole number, the weight a number with a decimal point, and so is the rate: true
+ * frames a second of a video whose own times are wrong.  A line without a label is all path, and so
+ * is one that ends in a number but names, as a whole, a file that exists while the shorter path
+ * does not. Empty lines are passed over.  A relative path that does not exist is tried beside the
+ * list; the name kept is the one that exists.
  *
  * Local.  Errors: LS_IO; LS_DATA with the line's number for a line that holds a 0 byte, an unclosed
- * quote or a weight that is not positive. */
+ * quote, or a weight or rate that is not positive. */
 ls_status list_add_file(struct list *list, const char *path) LS_MUST_CHECK;
 
 /* Add all files below a folder, sorted by byte, hidden ones (".name") left out.  Links to folders

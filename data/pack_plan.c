@@ -191,6 +191,7 @@ static void describe_source(struct pack_source *out, const struct list_entry *en
         .path = entry->path,
         .label = entry->label,
         .weight = entry->weight,
+        .rate = entry->rate,
     };
     if (stat(entry->path, &info) != 0)
         return;
@@ -205,11 +206,14 @@ static ls_status add_file(struct pack_plan *plan, const struct pack_source *sour
     struct plan_file *file = &plan->files[plan->file_count];
     char text[HASH_TEXT_BYTES];
     uint64_t weight;
+    uint64_t rate;
     memcpy(&weight, &source->weight, sizeof weight);
-    uint64_t identity[5] = {(uint64_t)source->label, weight, source->bytes,
-                            (uint64_t)source->mtime_ns, (uint64_t)source->frame_side};
-    const size_t used = source->frame_side > 0 ? sizeof identity : 4 * sizeof *identity;
-    struct hash128 inner = hash_buffer(identity, used);
+    memcpy(&rate, &source->rate, sizeof rate);
+    uint64_t identity[6] = {
+        (uint64_t)source->label,      weight, source->bytes, (uint64_t)source->mtime_ns,
+        (uint64_t)source->frame_side, rate};
+    const size_t used = rate != 0 ? 6 : source->frame_side > 0 ? 5 : 4;
+    struct hash128 inner = hash_buffer(identity, used * sizeof *identity);
     hash_text(text, hash_buffer_at(source->name, strlen(source->name), inner.low, inner.high));
     file->source = *source;
     LS_TRY(core_format(&file->part_path, "%s/%s.part", plan->parts_folder, text));

@@ -183,6 +183,8 @@ static void settle_times(struct pack_work *work)
 static double average_fps(const struct pack_work *work)
 {
     const struct video_record *video = &work->video;
+    if (work->source->rate > 0)
+        return work->source->rate;
     if (video->average_rate_num > 0 && video->average_rate_den > 0)
         return (double)video->average_rate_num / video->average_rate_den;
     size_t count = work->frame_count;
@@ -212,6 +214,8 @@ static ls_status finish_records(struct pack_work *work)
     video->bytes_hash_high = hash.high;
     if (work->frame_count == 1)
         video->flags |= VIDEO_STILL;
+    if (work->source->rate > 0)
+        video->flags |= VIDEO_RATE_GIVEN;
     for (size_t n = 0; n < work->frame_count; n++)
         video->access_packets += work->frames[n].last - work->frames[n].start + 1;
     video->access_packets /= (double)work->frame_count;

@@ -14,6 +14,7 @@ struct pack_source {
     const char *path; /* where to open it */
     int64_t label;
     double weight;
+    double rate;      /* true frames a second, by which its own times are replaced; 0: not known */
     uint64_t bytes;   /* of the file; 0 when it cannot be looked at */
     int64_t mtime_ns; /* likewise */
     int frame_side;   /* store decoded frames whose shorter side is at most this; 0: packets */

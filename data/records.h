@@ -48,6 +48,8 @@ enum {
     VIDEO_ALPHA = 32,           /* the decoded format has an alpha plane */
     VIDEO_INTERLACED = 64,      /* some frame is interlaced */
     VIDEO_SOURCE_DAMAGED = 128, /* reading the source ended in an error */
+    VIDEO_RATE_GIVEN = 256, /* average_fps is the list's, and frame n is shown at n / average_fps:
+                               what the container says is kept and not used */
 };
 
 struct packet_record { /* in decode order */

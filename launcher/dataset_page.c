@@ -146,7 +146,8 @@ static void print_video(const struct video_detail *d)
         page_row("", "turned by %d degrees clockwise%s to be shown", 90 * row->quarter_turns,
                  row->flip_horizontal ? ", then flipped" : "");
     row_unless_zero("", (int64_t)row->bad_frames, "decode with errors");
-    page_row("rate", "%.6g frames/s%s%s", row->average_fps,
+    page_row("rate", "%.6g frames/s%s%s%s", row->average_fps,
+             row->flags & VIDEO_RATE_GIVEN ? ", as the list says" : "",
              row->flags & VIDEO_VARIABLE_RATE ? ", variable" : "",
              row->flags & VIDEO_TIME_ESTIMATED ? ", some times estimated" : "");
     page_row("time base", "%d/%d s", row->time_base_num, row->time_base_den);

@@ -50,23 +50,29 @@ static void reads_lines_as_the_public_code_and_more(void **state)
     static const struct {
         const char *line, *path;
         int64_t label;
-        double weight;
+        double weight, rate;
     } cases[] = {
-        {"/a/b.mp4 3", "/a/b.mp4", 3, 1},
-        {"/a/b.mp4 -1", "/a/b.mp4", -1, 1},
-        {"/a/b.mp4", "/a/b.mp4", -1, 1},
-        {"/a/my clip  two.mp4 17", "/a/my clip  two.mp4", 17, 1},
-        {"/a/b, c & 100% #1.mp4 0", "/a/b, c & 100% #1.mp4", 0, 1},
-        {"/a/b.mp4 4 0.25", "/a/b.mp4", 4, 0.25},
-        {"/a/b.mp4 2.5", "/a/b.mp4 2.5", -1, 1},
-        {"\"/a/quo\"\"te d.mp4\" 9", "/a/quo\"te d.mp4", 9, 1},
-        {"\"/a/b 7\"", "/a/b 7", -1, 1},
-        {"\"/a/b.mp4\" 1 2.0", "/a/b.mp4", 1, 2},
-        {"/a/b c.jpg::12", "/a/b c.jpg", 12, 1},
-        {"/a/x::y::5", "/a/x::y", 5, 1},
-        {"/a/b.mp4 99999999999999999999", "/a/b.mp4 99999999999999999999", -1, 1},
-        {"/a/b.mp4 3\r", "/a/b.mp4", 3, 1},
-        {"/a/\xD0\xB6 \xE8\xA7\x86.mp4 3", "/a/\xD0\xB6 \xE8\xA7\x86.mp4", 3, 1},
+        {"/a/b.mp4 3", "/a/b.mp4", 3, 1, 0},
+        {"/a/b.mp4 -1", "/a/b.mp4", -1, 1, 0},
+        {"/a/b.mp4", "/a/b.mp4", -1, 1, 0},
+        {"/a/my clip  two.mp4 17", "/a/my clip  two.mp4", 17, 1, 0},
+        {"/a/b, c & 100% #1.mp4 0", "/a/b, c & 100% #1.mp4", 0, 1, 0},
+        {"/a/b.mp4 4 0.25", "/a/b.mp4", 4, 0.25, 0},
+        {"/a/b.mp4 4 0.25 15.0", "/a/b.mp4", 4, 0.25, 15},
+        {"/a/b c 1.mp4 -1 1.0 29.97", "/a/b c 1.mp4", -1, 1, 29.97},
+        {"/a/b.mp4 0.25 15.0", "/a/b.mp4 0.25 15.0", -1, 1, 0},
+        {"/a/b.mp4 1.0 2 0.25", "/a/b.mp4 1.0", 2, 0.25, 0},
+        {"/a/b.mp4 4 0.25 15", "/a/b.mp4 4 0.25", 15, 1, 0},
+        {"\"/a/b c.mp4\" 7 2.0 12.5", "/a/b c.mp4", 7, 2, 12.5},
+        {"/a/b.mp4 2.5", "/a/b.mp4 2.5", -1, 1, 0},
+        {"\"/a/quo\"\"te d.mp4\" 9", "/a/quo\"te d.mp4", 9, 1, 0},
+        {"\"/a/b 7\"", "/a/b 7", -1, 1, 0},
+        {"\"/a/b.mp4\" 1 2.0", "/a/b.mp4", 1, 2, 0},
+        {"/a/b c.jpg::12", "/a/b c.jpg", 12, 1, 0},
+        {"/a/x::y::5", "/a/x::y", 5, 1, 0},
+        {"/a/b.mp4 99999999999999999999", "/a/b.mp4 99999999999999999999", -1, 1, 0},
+        {"/a/b.mp4 3\r", "/a/b.mp4", 3, 1, 0},
+        {"/a/\xD0\xB6 \xE8\xA7\x86.mp4 3", "/a/\xD0\xB6 \xE8\xA7\x86.mp4", 3, 1, 0},
     };
     enum { COUNT = sizeof cases / sizeof *cases };
     char text[4096] = "\xEF\xBB\xBF";
@@ -86,6 +92,7 @@ static void reads_lines_as_the_public_code_and_more(void **state)
         assert_string_equal(list.entries[i].path, cases[i].path);
         assert_int_equal(list.entries[i].label, cases[i].label);
         assert_true(list.entries[i].weight == cases[i].weight);
+        assert_true(list.entries[i].rate == cases[i].rate);
     }
     list_close(&list);
 }
@@ -127,6 +134,9 @@ static void refuses_lines_that_mean_nothing_and_names_them(void **state)
         {"/a/b.mp4 3 0.0", "a weight is a positive number", 14},
         {"/a/b.mp4 3 -1.5", "a weight is a positive number", 15},
         {"/a/b.mp4 3 1.0e999", "a weight is a positive number", 18},
+        {"/a/b.mp4 3 1.0 0.0", "a rate is a positive number", 18},
+        {"/a/b.mp4 3 1.0 -9.5", "a rate is a positive number", 19},
+        {"\"/a/b.mp4\" 3 1.0 1.e999", "a rate is a positive number", 23},
         {" 3", "no path", 2},
         {"/a/b\0c 3", "a 0 byte", 8},
     };

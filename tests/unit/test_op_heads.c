@@ -27,6 +27,7 @@ static const struct heads_case cases[] = {
     {50, 2, 24, OP_F32, true, 4, 5, 3, 48, 48},  {33, 6, 64, OP_F32, true, 8, 14, 14, 0, 768},
     {70, 2, 88, OP_F32, true, 2, 7, 7, 176, 0},  {17, 4, 6, OP_F32, false, 1, 1, 1, 5, 3},
     {40, 2, 64, OP_BF16, true, 8, 7, 7, 128, 0}, {12, 3, 14, OP_BF16, true, 2, 3, 3, 0, 0},
+    {80, 2, 64, OP_F32, true, 8, 16, 32, 0, 64}, /* crop_size [256, 512] */
 };
 
 struct tables {
@@ -118,6 +119,54 @@ static void heads_are_split_and_turned(void **state)
         op_test_repeat(split_fwd, &cases[i]);
 }
 
+/* Row, column and angle of tokens of 256 x 512 pixels: V-JEPA 2's separate_positions and
+ * rotate_queries_or_keys in float64 (torch 2.15), head width 64, channel c holding (c + 1) / 64. */
+static void tokens_of_wide_pictures_turn_as_in_the_public_code(void **state)
+{
+    enum { TOKENS = 8, WIDTH = 64, ROWS = 16, COLUMNS = 32, CHANNELS = 11 };
+    static const int channels[CHANNELS] = {0, 1, 13, 19, 20, 25, 39, 40, 47, 59, 63};
+    static const int32_t tokens[TOKENS] = {0, 31, 32, 47, 511, 512, 1061, 4095};
+    static const double golden[TOKENS][CHANNELS] = {
+        {0.015625000, 0.031250000, 0.218750000, 0.312500000, 0.328125000, 0.406250000, 0.625000000,
+         0.640625000, 0.750000000, 0.937500000, 1.000000000},
+        {0.015625000, 0.031250000, 0.218750000, 0.312500000, 0.328125000, 0.406250000, 0.625000000,
+         0.851156528, 0.785161531, 0.944650005, 1.000000000},
+        {0.015625000, 0.031250000, 0.218750000, 0.312500000, -0.111968957, 0.410135873, 0.625153048,
+         0.640625000, 0.750000000, 0.937500000, 1.000000000},
+        {0.015625000, 0.031250000, 0.218750000, 0.312500000, -0.111968957, 0.410135873, 0.625153048,
+         -0.913426464, 0.767245014, 0.940966805, 1.000000000},
+        {0.015625000, 0.031250000, 0.218750000, 0.312500000, -0.472809041, 0.460062521, 0.627291579,
+         0.851156528, 0.785161531, 0.944650005, 1.000000000},
+        {-0.017853745, 0.034863549, 0.231122534, 0.312574562, 0.328125000, 0.406250000, 0.625000000,
+         0.640625000, 0.750000000, 0.937500000, 1.000000000},
+        {-0.034917839, 0.033024191, 0.242575257, 0.312649104, -0.111968957, 0.410135873,
+         0.625153048, 0.811015143, 0.755795920, 0.938657083, 1.000000000},
+        {-0.008751108, -0.023874372, 0.284584304, 0.313021518, -0.472809041, 0.460062521,
+         0.627291579, 0.851156528, 0.785161531, 0.944650005, 1.000000000},
+    };
+    double in[TOKENS * WIDTH];
+    double out[TOKENS * WIDTH];
+    (void)state;
+    for (int i = 0; i < TOKENS * WIDTH; i++)
+        in[i] = (i % WIDTH + 1) / (double)WIDTH;
+    const struct reference_heads at = {.rows = TOKENS,
+                                       .columns = WIDTH,
+                                       .head_rows = TOKENS,
+                                       .heads = 1,
+                                       .head_width = WIDTH,
+                                       .turn = true,
+                                       .axis_width = 20,
+                                       .grid_rows = ROWS,
+                                       .grid_columns = COLUMNS,
+                                       .positions = tokens};
+    reference_split_heads_fwd(out, in, &at);
+    for (int i = 0; i < TOKENS; i++)
+        for (int c = 0; c < CHANNELS; c++)
+            if (!(fabs(out[i * WIDTH + channels[c]] - golden[i][c]) < 1e-9))
+                fail_msg("token %d, channel %d: %.9f, not %.9f", tokens[i], channels[c],
+                         out[i * WIDTH + channels[c]], golden[i][c]);
+}
+
 static void head_gradients_are_joined_and_turned_back(void **state)
 {
     (void)state;
@@ -188,6 +237,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads_are_split_and_turned),
+        cmocka_unit_test(tokens_of_wide_pictures_turn_as_in_the_public_code),
         cmocka_unit_test(head_gradients_are_joined_and_turned_back),
         cmocka_unit_test(the_reference_gradient_is_its_differences),
         cmocka_unit_test(heads_that_do_not_fit_are_refused),

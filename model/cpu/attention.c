@@ -66,6 +66,30 @@ void attention_load_transposed(const struct op_device *device, float *panels, fl
     device->kernels->pack_transposed(panels, from, width, count, width);
 }
 
+bool attention_by_pairs(const struct op_device *device, enum op_dtype dtype, int head_width)
+{
+    return device->pairs != NULL && dtype == OP_BF16 && head_width % 2 == 0;
+}
+
+const float *attention_pairs(const void *pairs)
+{
+    return pairs;
+}
+
+void attention_copy_rows(uint16_t *to, const uint16_t *from, int64_t stride, int64_t rows,
+                         int64_t padded, int64_t width)
+{
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(to + r * width, from + r * stride, (size_t)width * sizeof *to);
+    memset(to + rows * width, 0, (size_t)((padded - rows) * width) * sizeof *to);
+}
+
+void attention_pack_pairs(const struct op_device *device, float *panels, const uint16_t *rows,
+                          int64_t count, int64_t width)
+{
+    device->kernels->pack_transposed(panels, attention_pairs(rows), width / 2, count, width / 2);
+}
+
 float *attention_take(struct attention_arena *arena, int64_t count)
 {
     float *taken = arena->memory != NULL ? arena->memory + arena->used : NULL;

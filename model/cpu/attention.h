@@ -40,6 +40,34 @@ void attention_load_transposed(const struct op_device *device, float *panels, fl
                                struct op_matrix matrix, int64_t offset, int64_t count,
                                int64_t width);
 
+/* Whether products of bf16 are taken by pairs here (cpu_pair_kernels): a float is then the room of
+ * a pair. */
+bool attention_by_pairs(const struct op_device *device, enum op_dtype dtype, int head_width);
+
+/* What lies at `pairs`, as struct tile_product takes it. */
+const float *attention_pairs(const void *pairs);
+
+/* Copy `rows` rows of `width` that lie `stride` apart, and rows of zeros after them up to `padded`.
+ */
+void attention_copy_rows(uint16_t *to, const uint16_t *from, int64_t stride, int64_t rows,
+                         int64_t padded, int64_t width);
+
+/* Panels of the transpose of a block of `count` rows, of pairs along a row: [width / 2][panel]. */
+void attention_pack_pairs(const struct op_device *device, float *panels, const uint16_t *rows,
+                          int64_t count, int64_t width);
+
+/* Backward by pairs. */
+struct attention_pairs_call {
+    const struct op_device *device;
+    struct attention_shape shape;
+    struct op_matrix o, d_o;
+    const void *q, *k, *v;
+    void *dq, *dk, *dv;
+    const float *lse;
+};
+/* Head h of sequence s. */
+void attention_pairs_bwd(const struct attention_pairs_call *call, int h, int s);
+
 /* Cuts a slice of the workspace into buffers; with `memory` NULL it only counts. */
 struct attention_arena {
     float *memory;

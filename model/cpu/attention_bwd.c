@@ -52,6 +52,8 @@ size_t cpu_attention_bwd_bytes(int head_width, int max_length)
 
 struct backward {
     struct op_device *device;
+    bool by_pairs;
+    struct attention_pairs_call pairs;
     struct attention_shape shape;
     struct op_matrix d_o, o, q, k, v, dq, dk, dv;
     const float *lse;
@@ -183,6 +185,10 @@ static void block_gradients(const struct backward *b, const struct backward_slic
 
 static void differentiate_pair(const struct backward *b, int task)
 {
+    if (b->by_pairs) {
+        attention_pairs_bwd(&b->pairs, task % b->shape.heads, task / b->shape.heads);
+        return;
+    }
     struct pair pair = pair_of(b, task);
     int64_t width = b->shape.head_width;
     struct attention_arena arena = {cpu_slice(b->device, omp_get_thread_num()), 0};
@@ -237,6 +243,18 @@ ls_status attention_bwd_cpu(struct op_device *device, void *dq_dev, void *dk_dev
     LS_TRY(cpu_workspace_check(device, cpu_attention_bwd_bytes(head_width, queries->max_length),
                                "attention_bwd"));
     b.max_length = queries->max_length;
+    b.by_pairs = attention_by_pairs(device, o.dtype, head_width) && d_o.dtype == OP_BF16;
+    b.pairs = (struct attention_pairs_call){.device = device,
+                                            .shape = b.shape,
+                                            .o = o,
+                                            .d_o = d_o,
+                                            .q = q_dev,
+                                            .k = k_dev,
+                                            .v = v_dev,
+                                            .dq = dq_dev,
+                                            .dk = dk_dev,
+                                            .dv = dv_dev,
+                                            .lse = lse_dev};
     b.q = cpu_matrix(q_dev, heads * queries->head_rows, head_width, o.dtype);
     b.k = cpu_matrix(k_dev, heads * keys->head_rows, head_width, o.dtype);
     b.v = cpu_matrix(v_dev, heads * keys->head_rows, head_width, o.dtype);

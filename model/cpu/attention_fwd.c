@@ -44,12 +44,40 @@ size_t cpu_attention_fwd_bytes(int head_width, int max_length)
 
 struct forward {
     struct op_device *device;
+    bool by_pairs;
     struct attention_shape shape;
     struct op_matrix o, q, k, v;
     float *lse;
     int runs; /* of query blocks, per head and sequence */
     int64_t max_length;
 };
+
+/* Scores of `count` queries, the first at element `from`, in `rows` rows: times log2_scale, or by
+ * pairs without it, since what is multiplied by it is no bf16. */
+static void score_block(const struct forward *f, const struct forward_slice *slice, int64_t from,
+                        int64_t count, int64_t rows, int64_t padded)
+{
+    int64_t width = f->shape.head_width;
+    struct tile_product scores = {.c = slice->scores,
+                                  .c_row = slice->score_width,
+                                  .a = slice->queries,
+                                  .a_row = width,
+                                  .a_step = 1,
+                                  .b = slice->keys,
+                                  .m = rows,
+                                  .n = padded,
+                                  .k = width};
+    if (f->by_pairs) {
+        attention_copy_rows((void *)slice->queries, (const uint16_t *)f->q.data_dev + from, width,
+                            count, rows, width);
+        scores.a_row = scores.k = width / 2;
+        f->device->pairs->product(&scores);
+        return;
+    }
+    attention_load(f->device, slice->queries, rows, width, f->q, from, width, count, width,
+                   f->shape.log2_scale);
+    f->device->kernels->product(&scores);
+}
 
 static void attend_block(const struct forward *f, const struct forward_slice *slice, int h, int s,
                          int64_t first, int64_t count)
@@ -59,22 +87,12 @@ static void attend_block(const struct forward *f, const struct forward_slice *sl
     int64_t keys = shape->keys->length[s], padded = round_up_to(keys, kernels->lanes);
     int64_t row = shape->queries->start[s] + first, width = shape->head_width;
     int64_t rows = round_up_to(count, CPU_TILE_ROWS);
-    attention_load(f->device, slice->queries, rows, width, f->q,
-                   (h * shape->queries->head_rows + row) * width, width, count, width,
-                   shape->log2_scale);
-    kernels->product(&(struct tile_product){.c = slice->scores,
-                                            .c_row = slice->score_width,
-                                            .a = slice->queries,
-                                            .a_row = width,
-                                            .a_step = 1,
-                                            .b = slice->keys,
-                                            .m = rows,
-                                            .n = padded,
-                                            .k = width});
+    score_block(f, slice, (h * shape->queries->head_rows + row) * width, count, rows, padded);
+    float factor = f->by_pairs ? shape->log2_scale : 1.0f;
     float inverse[CPU_QUERIES];
     for (int64_t i = 0; i < count; i++) {
-        float lse =
-            kernels->softmax(slice->scores + i * slice->score_width, &inverse[i], keys, padded);
+        float lse = kernels->softmax(slice->scores + i * slice->score_width, &inverse[i], keys,
+                                     padded, factor);
         if (f->lse != NULL)
             f->lse[h * shape->queries->head_rows + row + i] = lse;
     }
@@ -110,7 +128,11 @@ static void attend_task(const struct forward *f, int task)
     struct attention_arena arena = {cpu_slice(f->device, omp_get_thread_num()), 0};
     struct forward_slice slice = lay_out(&arena, width, f->max_length);
     int64_t from = (h * shape->keys->head_rows + shape->keys->start[s]) * width;
-    attention_load_transposed(f->device, slice.keys, slice.value_rows, f->k, from, keys, width);
+    if (f->by_pairs)
+        attention_pack_pairs(f->device, slice.keys, (const uint16_t *)f->k.data_dev + from, keys,
+                             width);
+    else
+        attention_load_transposed(f->device, slice.keys, slice.value_rows, f->k, from, keys, width);
     slice.values = attention_rows(f->device, shape, f->v, from, keys, slice.value_rows);
     for (int64_t first = range.begin; first < range.end; first += CPU_QUERIES) {
         int64_t rest = range.end - first;
@@ -138,6 +160,7 @@ ls_status attention_fwd_cpu(struct op_device *device, struct op_matrix o, float 
         attention_shape_of(&f.shape, device, "attention_fwd", o, heads, head_width, queries, keys));
     LS_TRY(cpu_workspace_check(device, cpu_attention_fwd_bytes(head_width, keys->max_length),
                                "attention_fwd"));
+    f.by_pairs = attention_by_pairs(device, o.dtype, head_width);
     f.q = cpu_matrix(q_dev, heads * queries->head_rows, head_width, o.dtype);
     f.k = cpu_matrix(k_dev, heads * keys->head_rows, head_width, o.dtype);
     f.v = cpu_matrix(v_dev, heads * keys->head_rows, head_width, o.dtype);

@@ -29,6 +29,7 @@ ls_status op_cpu_open(struct op_device **out, int threads)
     LS_TRY(cpu_products_open(&device->products));
     struct cpu_isa isa = cpu_products_isa();
     device->kernels = isa.kernels;
+    device->pairs = isa.pairs;
     device->fast_bf16 = isa.fast_bf16;
     (void)snprintf(device->facts, sizeof device->facts, "threads=%d isa=%s onednn=%s", threads,
                    isa.name, isa.version);
@@ -115,6 +116,7 @@ static size_t slice_bytes(const struct op_limits *limits)
         cpu_rows_bytes(limits->columns),
         cpu_attention_fwd_bytes(limits->head_width, limits->max_length),
         cpu_attention_bwd_bytes(limits->head_width, limits->max_length),
+        cpu_attention_pairs_bytes(limits->head_width, limits->max_length),
     };
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof need / sizeof *need; i++)

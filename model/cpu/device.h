@@ -19,6 +19,7 @@ struct products;
 struct op_device {
     int threads;
     const struct cpu_kernels *kernels;
+    const struct cpu_pair_kernels *pairs; /* NULL: no dot products of bf16 pairs here */
     struct products *products;
     char *workspace;    /* `threads` slices of `slice_bytes` each */
     size_t slice_bytes; /* a multiple of 4096 */
@@ -49,6 +50,7 @@ ls_status cpu_workspace_check(const struct op_device *device, size_t bytes,
 size_t cpu_rows_bytes(int64_t columns);
 size_t cpu_attention_fwd_bytes(int head_width, int max_length);
 size_t cpu_attention_bwd_bytes(int head_width, int max_length);
+size_t cpu_attention_pairs_bytes(int head_width, int max_length); /* either direction */
 
 /* Elements [offset, offset + count) of `matrix` as float32: in place, or converted to `buffer`. */
 const float *cpu_read(const struct op_device *device, struct op_matrix matrix, int64_t offset,
@@ -86,6 +88,7 @@ void cpu_products_close(struct products **products);
 struct cpu_isa {
     const char *name;
     const struct cpu_kernels *kernels;
+    const struct cpu_pair_kernels *pairs;
     bool fast_bf16;   /* bf16 products are faster than float32 */
     char version[24]; /* of oneDNN */
 };

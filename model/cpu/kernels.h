@@ -42,6 +42,8 @@ struct update_run {
     float pull; /* share of the way that the target moves to the weights */
 };
 
+struct pair_gradient;
+
 struct cpu_kernels {
     int lanes;       /* floats of a vector */
     int panel_lanes; /* columns of a panel of `product` */
@@ -72,10 +74,10 @@ struct cpu_kernels {
      * columns from count to the next multiple of `lanes` are zero. */
     void (*pack_transposed)(float *panels, const float *rows, int64_t stride, int64_t count,
                             int64_t width);
-    /* Softmax of a row of scores in units of log(2): s[0..n) -> 2^(s - largest), zero up to
-     * `padded`; returns the natural log of the sum of e^score, and in *inverse one over the sum of
-     * what was written. */
-    float (*softmax)(float *s, float *inverse, int64_t n, int64_t padded);
+    /* Softmax of a row of scores that are in units of log(2) when multiplied by `factor` > 0:
+     * s[0..n) -> 2^(factor * (s - largest)), zero up to `padded`; returns the natural log of the
+     * sum of e^score, and in *inverse one over the sum of what was written. */
+    float (*softmax)(float *s, float *inverse, int64_t n, int64_t padded, float factor);
     /* p = 2^(s - lse), lse in units of log(2) too; ds = p * (dp - delta); zero up to `padded`. */
     void (*softmax_bwd)(float *s_to_p, float *dp_to_ds, int64_t n, int64_t padded, float lse,
                         float delta);
@@ -95,6 +97,30 @@ struct cpu_kernels {
     /* out[n] = in[3 * i] * scale + shift: one colour of interleaved bytes. */
     void (*pixels)(float *out, const uint8_t *in, int64_t n, float scale, float shift);
 };
+
+/* Attention on bf16 where the CPU has dot products of pairs (AVX-512 BF16).  Elements of `a` and
+ * `b` of a product are pairs of bf16 then, and k counts pairs; sums are float32. */
+struct cpu_pair_kernels {
+    void (*product)(const struct tile_product *product);
+    /* pairs[i][c] = (rows[2 i][c], rows[2 i + 1][c]), `width` columns wide, up to `padded` columns
+     * of zeros; rows lie `stride` apart, and one beyond `count` is zero. */
+    void (*interleave)(uint32_t *pairs, const uint16_t *rows, int64_t stride, int64_t count,
+                       int64_t width, int64_t padded);
+    void (*softmax_bwd)(const struct pair_gradient *gradient);
+};
+
+/* Two rows of scores and of their gradients: p = 2^(s * factor - lse), ds = p * (dp - delta), both
+ * zero from n to `padded`.  Pairs are of the two rows. */
+struct pair_gradient {
+    uint32_t *p_pairs, *ds_pairs;
+    uint16_t *ds_rows[2];
+    const float *s[2], *dp[2];
+    float lse[2], delta[2];
+    float factor;
+    int64_t n, padded; /* padded: a multiple of 16 */
+};
+
+extern const struct cpu_pair_kernels cpu_pair_kernels_avx512;
 
 extern const struct cpu_kernels cpu_kernels_avx512, cpu_kernels_avx2, cpu_kernels_sse41;
 

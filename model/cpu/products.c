@@ -137,6 +137,7 @@ struct cpu_isa cpu_products_isa(void)
     bool amx = ((unsigned)effective & dnnl_cpu_isa_avx512_core_amx) == dnnl_cpu_isa_avx512_core_amx;
     bool dot =
         ((unsigned)effective & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+    isa.pairs = dot ? &cpu_pair_kernels_avx512 : NULL;
     isa.fast_bf16 = amx || (dot && __builtin_cpu_is("amd") != 0);
     const dnnl_version_t *version = dnnl_version();
     (void)snprintf(isa.version, sizeof isa.version, "%d.%d.%d", version->major, version->minor,

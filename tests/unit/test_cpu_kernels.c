@@ -279,8 +279,11 @@ static void check_softmax(const struct cpu_kernels *kernels)
         double sum = 0x1p-1000;
         for (int i = 0; i < n; i++)
             sum += exp2((double)scores[i]);
-        memcpy(p, scores, sizeof p);
-        float lse = kernels->softmax(p, &inverse, n, PADDED);
+        /* With a factor of 2 as well, which changes no digit. */
+        float factor = n % 2 == 0 ? 2.0f : 1.0f;
+        for (int i = 0; i < PADDED; i++)
+            p[i] = scores[i] / factor;
+        float lse = kernels->softmax(p, &inverse, n, PADDED, factor);
         assert_true(fabs((double)lse - log(sum)) <= 4 * 0x1p-24 * (1.0 + fabs(log(sum))));
         for (int i = 0; i < n; i++) {
             /* The difference to the largest score, up to 150, is rounded once. */

@@ -78,8 +78,8 @@ struct bench {
     int clips; /* that fit */
     bool checkpointing;
     struct step_batches batches;
-    double times[REPEATS_MAX];
-    int repeats;
+    double times[MASKS][REPEATS_MAX / MASKS];
+    int repeats;  /* of all masks together */
     double flops; /* of one step, mean over the masks */
 };
 
@@ -153,9 +153,11 @@ static ls_status measure(struct bench *bench)
                                             now() - begin < bench->settings->seconds)) {
         const double before = now();
         LS_TRY(step(bench, bench->repeats, &flops));
-        bench->times[bench->repeats++] = now() - before;
+        bench->times[bench->repeats % MASKS][bench->repeats / MASKS] = now() - before;
+        bench->repeats++;
     }
-    qsort(bench->times, (size_t)bench->repeats, sizeof *bench->times, by_value);
+    for (int m = 0; m < MASKS; m++)
+        qsort(bench->times[m], (size_t)(bench->repeats / MASKS), sizeof **bench->times, by_value);
 done:
     return st;
 }
@@ -214,11 +216,23 @@ done:
     return st;
 }
 
+/* Masks differ in their FLOPs: the mean over them of what is in place `share` of each one's sorted
+ * times, as `flops` is the mean.  Of all times together the middle one would be the slower mask's.
+ */
+static double time_at(const struct bench *bench, double share)
+{
+    const int steps = bench->repeats / MASKS;
+    double sum = 0.0;
+    for (int m = 0; m < MASKS; m++)
+        sum += bench->times[m][(int)(share * (double)(steps - 1) + 0.5)];
+    return sum / MASKS;
+}
+
 static void print_line(const struct bench *bench, double ceiling, long mib)
 {
     const struct step_subject *subject = bench->subject;
-    const double median = bench->times[bench->repeats / 2];
-    const double p95 = bench->times[bench->repeats * 95 / 100];
+    const double median = time_at(bench, 0.5);
+    const double p95 = time_at(bench, 0.95);
     const double unit = bench->device.gpu ? 1e-12 : 1e-9;
     const char *name = bench->device.gpu ? "TFLOP/s" : "GFLOP/s";
     (void)printf("%-10s %3d x %d x %d  %8.1f ms (p95 %8.1f, %d steps)  %6.2f clips/s  %6.1f %s"

@@ -13,6 +13,7 @@ for a machine that others use.  The last line is JSON.
 """
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -22,7 +23,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 MODELS = {  # width, depth, heads, ratio of the MLP
-    "vit_tiny": (192, 12, 3, 4.0), "vit_small": (384, 12, 6, 4.0), "vit_base": (768, 12, 12, 4.0),
+    "demo": (128, 4, 4, 4.0), "vit_tiny": (192, 12, 3, 4.0), "vit_small": (384, 12, 6, 4.0), "vit_base": (768, 12, 12, 4.0),
     "vit_large": (1024, 24, 16, 4.0), "vit_huge": (1280, 32, 16, 4.0), "vit_giant_xformers": (1408, 40, 22, 48 / 11)}
 
 
@@ -235,17 +236,33 @@ def one_step(model, optimizer, dtype, device, clips, lists):
     return loss
 
 
+def goes_on(mine):
+    """Whether there is another step: what rank 0 says."""
+    if not torch.distributed.is_initialized():
+        return mine
+    said = torch.tensor([int(bool(mine))])
+    torch.distributed.broadcast(said, 0)
+    return bool(said[0])
+
+
 def run(o):
     torch.manual_seed(1)
     if o.threads:
         torch.set_num_threads(o.threads)
+    workers = int(os.environ.get("WORLD_SIZE", 1))
     dim, depth, heads, ratio = MODELS[o.model]
-    shape = (dim, depth, heads, int(dim * ratio), 384, 12, 12, 1536, 16, 2)
+    predictor = (64, 2, 2, 256, 8, 2) if o.model == "demo" else (384, 12, 12, 1536, 16, 2)
+    shape = (dim, depth, heads, int(dim * ratio), *predictor)
     model = Step(shape).to(o.device)
     model.target.load_state_dict(model.encoder.state_dict())
     optimizer = optimizer_of(model, o.device)
-    compiled = model if o.no_compile else torch.compile(model)
-    tokens = (o.frames // 2) * (o.pixels // 16) ** 2
+    wrapped = model
+    if workers > 1:
+        torch.distributed.init_process_group("gloo")
+        # One mask token is never used: static_graph finds that out once.
+        wrapped = nn.parallel.DistributedDataParallel(model, static_graph=True, broadcast_buffers=False)
+    compiled = wrapped if o.no_compile else torch.compile(wrapped)
+    tokens = (o.frames // 2) * (o.pixels // model.patch) ** 2
     clips = torch.randn(o.clips, 3, o.frames, o.pixels, o.pixels, device=o.device)
     batches = []
     for text in o.counts or [f"{tokens // 4},{3 * tokens // 4},{tokens // 10},{9 * tokens // 10}"]:
@@ -269,14 +286,14 @@ def run(o):
         sys.exit(f"loss {float(loss.detach())}: a wrong answer")
     times = []
     begin = time.perf_counter()
-    while time.perf_counter() - begin < o.seconds or len(times) % len(batches) or not times:
+    while goes_on(time.perf_counter() - begin < o.seconds or len(times) % len(batches) or not times):
         before = now()
         one_step(compiled, optimizer, o.dtype, o.device, clips, batches[len(times) % len(batches)])
         if o.device == "cuda":
             torch.cuda.synchronize()
         times.append(now() - before)
     result = {"model": o.model, "frames": o.frames, "pixels": o.pixels, "clips": o.clips, "dtype": o.dtype,
-              "device": torch.cuda.get_device_name() if o.device == "cuda" else "cpu", "threads": torch.get_num_threads(), "clock": o.clock,
+              "device": torch.cuda.get_device_name() if o.device == "cuda" else "cpu", "threads": torch.get_num_threads(), "workers": workers, "clock": o.clock,
               "torch": torch.__version__, "compile": not o.no_compile, "steps": len(times), "warm_up_s": round(start_s, 1),
               "ms": round(1e3 * statistics.median(times), 2), "clips_per_s": round(o.clips / statistics.median(times), 3)}
     if o.device == "cuda":
@@ -284,6 +301,11 @@ def run(o):
     else:
         import resource
         result["peak_gib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+    if workers > 1:
+        rank = torch.distributed.get_rank()
+        torch.distributed.destroy_process_group()
+        if rank > 0:
+            return
     print(json.dumps(result))
 
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs the benchmarks one after the other and says on what they ran.
 #
-#   scripts/bench.sh [NAME...]     NAME: benchmarks/bench_NAME.c; default: all but checkpoint, allreduce, count and predict
+#   scripts/bench.sh [NAME...]     NAME: benchmarks/bench_NAME.c; default: all but checkpoint, allreduce, count, predict and workers
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 BUILD=${BUILD:-build}
 names=("$@")
 if [ $# = 0 ]; then
-    mapfile -t names < <(find benchmarks -name 'bench_*.c' ! -name bench_checkpoint.c ! -name bench_allreduce.c ! -name bench_count.c ! -name bench_predict.c | sed 's|.*/bench_||; s|\.c$||' | sort)
+    mapfile -t names < <(find benchmarks -name 'bench_*.c' ! -name bench_checkpoint.c ! -name bench_allreduce.c ! -name bench_count.c ! -name bench_predict.c ! -name bench_workers.c | sed 's|.*/bench_||; s|\.c$||' | sort)
 fi
 export OMP_WAIT_POLICY=passive
 

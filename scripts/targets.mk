@@ -84,6 +84,10 @@ bench-scaling: ## scaling over 1, 2 and 4 virtual nodes at three link rates, bes
 	@scripts/setup.sh build test
 	+@$(PARALLEL) -s programs benches
 	@BUILD='$(BUILD)' benchmarks/scaling_nodes.sh
+bench-cpu: ## training steps on this CPU beside PyTorch's, into benchmarks/results/cpu-step.md; FLAGS='--repeats 2 ...'
+	@scripts/setup.sh build test interop
+	+@$(PARALLEL) -s $(BUILD)/benchmarks/bench_workers
+	@python=$$(BUILD='$(BUILD)' scripts/interop_python.sh) && BUILD='$(BUILD)' "$$python" benchmarks/cpu_step.py $(FLAGS)
 bench-count: ## count the instructions of one fixed training step (callgrind) and compare with the kept count
 	@scripts/setup.sh build count
 	+@$(PARALLEL) -s $(BUILD)/benchmarks/bench_count
@@ -92,7 +96,7 @@ bench-learning: ## what the demo's recipe learns over 5 seeds, beside random ini
 	@scripts/setup.sh build
 	+@$(PARALLEL) -s $(B)/lockstep $(B)/lockstep-worker $(B)/tools/motion_videos
 	@BUILD='$(BUILD)' benchmarks/learning.sh
-.PHONY: bench bench-checkpoint bench-loader bench-scaling bench-count bench-learning
+.PHONY: bench bench-checkpoint bench-cpu bench-loader bench-scaling bench-count bench-learning
 
 # One stamp a file, so that what has not changed is not checked again; its .d names the headers it was checked with.
 CHECKED_FOLDERS := $(LAYERS) tests benchmarks scripts

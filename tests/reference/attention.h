@@ -20,4 +20,14 @@ void reference_attention_bwd(double *dq, double *dk, double *dv, const double *d
                              const double *k, const double *v,
                              const struct reference_attention *at);
 
+/* How far results go astray when every probability, every dS and every element of o is rounded once
+ * before the product that it enters: with errors of random sign, relative e each, by about e times
+ * these roots of sums of squares.  Laid out as the results, and overwritten. */
+struct reference_attention_spread {
+    double *o, *dq, *dk, *dv;
+};
+void reference_attention_spread(const struct reference_attention_spread *out, const double *o,
+                                const double *d_o, const double *q, const double *k,
+                                const double *v, const struct reference_attention *at);
+
 #endif

@@ -249,18 +249,19 @@ static double root_mean_square(const double *x, int64_t count)
 }
 
 void op_test_compare(const char *what, const double *got, const double *want, int64_t count,
-                     double relative, double absolute)
+                     double relative, double absolute, const double *scale)
 {
-    double rms = root_mean_square(want, count), worst = 0.0;
+    double rms = root_mean_square(want, count), worst = 0.0, worst_bound = 0.0;
     rms = rms > 0.0 ? rms : 1.0; /* zeros that are differences of numbers of size 1 */
     int64_t at = -1;
     for (int64_t i = 0; i < count; i++) {
-        double bound = relative * fabs(want[i]) + absolute * rms;
+        double bound = relative * fabs(want[i]) + absolute * (scale != NULL ? scale[i] : rms);
         double error = fabs(got[i] - want[i]);
         if (error > bound || !isfinite(got[i])) {
             double excess = isfinite(got[i]) ? error - bound : INFINITY;
             if (at < 0 || excess > worst) {
                 worst = excess;
+                worst_bound = bound;
                 at = i;
             }
         }
@@ -268,15 +269,14 @@ void op_test_compare(const char *what, const double *got, const double *want, in
     if (at >= 0)
         fail_msg("%s[%lld of %lld]: got %.9g, want %.9g (rms %.3g), error %.3g of rms, bound %.3g",
                  what, (long long)at, (long long)count, got[at], want[at], rms,
-                 fabs(got[at] - want[at]) / rms,
-                 (relative * fabs(want[at]) + absolute * rms) / rms);
+                 fabs(got[at] - want[at]) / rms, worst_bound / rms);
 }
 
 void op_test_expect(struct op_test *test, const char *what, const void *array_dev,
                     const double *want, double relative, double absolute)
 {
     const double *got = op_test_read(test, array_dev);
-    op_test_compare(what, got, want, find_array(test, array_dev)->count, relative, absolute);
+    op_test_compare(what, got, want, find_array(test, array_dev)->count, relative, absolute, NULL);
 }
 
 void op_test_ok(ls_status status)

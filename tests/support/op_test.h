@@ -61,12 +61,13 @@ struct op_matrix op_test_matrix(struct op_test *test, const double *values, int6
 /* Values of an array made above; adds its bits to the digest and checks its guard words. */
 double *op_test_read(struct op_test *test, const void *array_dev);
 
-/* |got - want| <= relative * |want| + absolute * rms(want) for every element, and got is finite;
- * says which element is worst.  Where all wanted numbers are zero, 1 stands for their rms. */
+/* |got - want| <= relative * |want| + absolute * scale for every element, and got is finite; says
+ * which element is worst.  `scale` is an array, or NULL: then it is rms(want), and 1 where all
+ * wanted numbers are zero. */
 void op_test_compare(const char *what, const double *got, const double *want, int64_t count,
-                     double relative, double absolute);
+                     double relative, double absolute, const double *scale);
 
-/* op_test_read and op_test_compare. */
+/* op_test_read and op_test_compare by the rms. */
 void op_test_expect(struct op_test *test, const char *what, const void *array_dev,
                     const double *want, double relative, double absolute);
 

@@ -6,7 +6,7 @@ emulated=$BUILD/emulated
 # need_emulated: the emulated worker (tests/run.sh builds it), and a small dataset.
 need_emulated() {
     local program
-    for program in "$lockstep" "$BUILD/tools/motion_videos"; do need_program "$program"; done
+    for program in "$lockstep" "$BUILD/lockstep-worker" "$BUILD/tools/motion_videos"; do need_program "$program"; done
     [ -e "${CUDA_HOME:-/usr/local/cuda}/include/cublasLt.h" ] || skip "no CUDA headers"
     need_program "$emulated/lockstep-worker"
     export EMULATOR_NCCL_FOLDER=$WORK
@@ -14,11 +14,14 @@ need_emulated() {
     "$lockstep" pack "$WORK/videos" -o "$WORK/dataset" >"$WORK/log" 2>&1 || fail "no dataset: $(tail -1 "$WORK/log")"
 }
 
-# train RUN DEVICE [OPTION...]: 4 steps of a tiny model on two ranks; what it printed is in RUN.log.
+ranks=2
+# train RUN DEVICE [OPTION...]: 4 steps of a tiny model on $ranks ranks; what it printed is in RUN.log.  The CPU's are of
+# the usual worker: the emulated one is for cards, and its sanitizers cost seconds a start.
 train() {
-    local run=$1 device=$2 code=0
+    local run=$1 device=$2 code=0 worker=$emulated/lockstep-worker
     shift 2
-    LOCKSTEP_WORKER=$(realpath "$emulated/lockstep-worker") timeout -k 5 300 "$lockstep" train configs/demo.yaml -n 2 \
+    [ "$device" != cpu ] || worker=$BUILD/lockstep-worker
+    LOCKSTEP_WORKER=$(realpath "$worker") timeout -k 5 300 "$lockstep" train configs/demo.yaml -n "$ranks" \
         --device "$device" --set "folder=$WORK/$run" --set "data.datasets=[$WORK/dataset]" --set tasks_per_node=2 \
         --set data.batch_size=1 --set data.crop_size=32 --set model.embed_dim=32 --set model.num_heads=2 --set model.depth=2 \
         --set model.pred_embed_dim=32 --set model.pred_num_heads=2 --set model.pred_depth=1 --set lockstep.threads=1 \

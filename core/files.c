@@ -37,6 +37,19 @@ ls_status core_alloc_bytes(void **out, size_t count, size_t bytes)
     return LS_OK;
 }
 
+ls_status core_alloc_pages(void **out, size_t count, size_t bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    bool possible = bytes == 0 || count <= (PTRDIFF_MAX - page) / bytes;
+    size_t whole = possible ? (count * bytes + page - 1) / page * page : 0;
+    void *memory = possible ? aligned_alloc(page, whole > 0 ? whole : page) : NULL;
+    if (memory == NULL)
+        return LS_FAIL(LS_NOMEM, "out of memory: %zu x %zu bytes", count, bytes);
+    memset(memory, 0, whole);
+    *out = memory;
+    return LS_OK;
+}
+
 ls_status core_format(char **out, const char *format, ...)
 {
     va_list arguments;

@@ -13,6 +13,9 @@
  * caller (free).  Local. Errors: LS_NOMEM.  Use through core_alloc: LS_TRY(core_alloc(&array,
  * count)); */
 ls_status core_alloc_bytes(void **out, size_t count, size_t bytes) LS_MUST_CHECK;
+/* The same on whole pages that hold nothing else, so that the memory can be pinned for a card:
+ * pages are pinned whole, and none twice. */
+ls_status core_alloc_pages(void **out, size_t count, size_t bytes) LS_MUST_CHECK;
 /* Arrays of pointers are meant.  NOLINTNEXTLINE(bugprone-sizeof-expression) */
 /* A path that does not depend on the working folder, without / at its end; it need not exist. Owned
  * by the caller. Local.  Errors: LS_IO, LS_NOMEM. */

@@ -106,7 +106,7 @@ static ls_status open_slots(struct loader *loader)
     for (int i = 0; i < loader->slot_count; i++) {
         struct slot *slot = &loader->slots[i];
         slot->batch.group_count = config->mask_count;
-        LS_TRY(core_alloc_bytes((void **)&slot->batch.pixels, clips * (size_t)frames, frame_bytes));
+        LS_TRY(core_alloc_pages((void **)&slot->batch.pixels, clips * (size_t)frames, frame_bytes));
         LS_TRY(core_alloc(&slot->batch.sources, clips));
         LS_TRY(core_alloc(&slot->bad_draws, config->data.dataset_count));
         slot->batch.bad_draws = slot->bad_draws;

@@ -35,10 +35,13 @@ struct op_device {
 
 enum { BLAS_WORKSPACE_BYTES = 32 << 20, WARP = 32 };
 
+/* The runtime remembers an error until somebody asks: one that the caller can live with must not be
+ * found again by the next launch_check. */
 #define CUDA_TRY(call)                                                                             \
     do {                                                                                           \
         cudaError_t cuda_error = (call);                                                           \
         if (cuda_error != cudaSuccess) {                                                           \
+            (void)cudaGetLastError();                                                              \
             st = LS_FAIL(LS_DEVICE, "CUDA: %s: %s", #call, cudaGetErrorString(cuda_error));        \
             goto done;                                                                             \
         }                                                                                          \

@@ -285,6 +285,20 @@ static void a_host_buffer_changed_too_early_shows(void **)
     (void)cudaFree(x);
 }
 
+static void a_page_is_pinned_once(void **)
+{
+    void *memory = std::aligned_alloc(4096, 2 * 4096);
+    char *bytes = static_cast<char *>(memory);
+    assert_int_equal(cudaHostRegister(bytes, 100, cudaHostRegisterDefault), cudaSuccess);
+    assert_int_equal(cudaHostRegister(bytes + 200, 100, cudaHostRegisterDefault),
+                     cudaErrorHostMemoryAlreadyRegistered);
+    assert_int_equal(cudaGetLastError(), cudaErrorHostMemoryAlreadyRegistered);
+    assert_int_equal(cudaHostRegister(bytes + 4096, 100, cudaHostRegisterDefault), cudaSuccess);
+    (void)cudaHostUnregister(bytes);
+    (void)cudaHostUnregister(bytes + 4096);
+    std::free(memory);
+}
+
 static void warps_sum_in_every_order(void **)
 {
     for (unsigned seed = 0; seed < 6; seed++) {
@@ -313,6 +327,7 @@ int main()
         cmocka_unit_test(memory_nobody_wrote_is_not_a_number),
         cmocka_unit_test(a_forgotten_wait_reads_what_was_there_before),
         cmocka_unit_test(a_host_buffer_changed_too_early_shows),
+        cmocka_unit_test(a_page_is_pinned_once),
         cmocka_unit_test(warps_sum_in_every_order),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -154,6 +154,23 @@ static void copies_come_from_pinned_memory(void **)
     jepa_close(&jepa);
 }
 
+/* The runtime remembers the refusal until it is asked, which the next launch does. */
+static void memory_that_cannot_be_pinned_stops_no_step(void **)
+{
+    source from(0);
+    struct jepa *jepa = nullptr;
+    const size_t bytes = from.buffer.size() * sizeof from.buffer[0];
+    assert_int_equal(jepa_case_model(&jepa, &from.it, card.table, card.device), LS_OK);
+    assert_int_equal(card.table->host_pin(card.device, from.buffer.data(), bytes), LS_OK);
+    assert_int_equal(card.table->host_pin(card.device, from.buffer.data(), bytes), LS_DEVICE);
+    status_clear();
+    from.fill(0);
+    assert_int_equal(jepa_begin_step(jepa), LS_OK);
+    assert_int_equal(jepa_micro_batch(jepa, &from.batch, 1.0, jepa_case_ignore, nullptr), LS_OK);
+    card.table->host_unpin(card.device, from.buffer.data());
+    jepa_close(&jepa);
+}
+
 static void two_micro_batches_are_staged_at_most(void **)
 {
     source from(1);
@@ -178,6 +195,7 @@ int main()
         cmocka_unit_test(memory_that_is_written_before_the_wait_shows),
         cmocka_unit_test(the_host_waits_neither_for_copies_nor_for_the_computation),
         cmocka_unit_test(copies_come_from_pinned_memory),
+        cmocka_unit_test(memory_that_cannot_be_pinned_stops_no_step),
         cmocka_unit_test(two_micro_batches_are_staged_at_most),
     };
     return cmocka_run_group_tests(tests, open_card, close_card);

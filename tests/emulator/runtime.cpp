@@ -53,6 +53,7 @@ using guard = std::lock_guard<std::recursive_mutex>;
 CUstream_st default_stream;
 std::vector<CUstream_st *> streams;
 std::map<char *, size_t> device_memory, pinned_memory;
+std::map<char *, size_t> registered_memory; /* of pinned_memory, what the program allocated */
 emulator_counters counters;
 cudaError_t last_error = cudaSuccess;
 int current_card;
@@ -144,6 +145,21 @@ bool inside(const std::map<char *, size_t> &ranges, const void *from, size_t byt
         return false;
     --after;
     return begin + bytes <= after->first + after->second;
+}
+
+/* Memory is pinned by whole pages, and none twice. */
+bool shares_a_page(const void *memory, size_t bytes)
+{
+    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    auto first_page = [page](const void *at) { return reinterpret_cast<uintptr_t>(at) / page; };
+    auto last_page = [page](const void *at, size_t count) {
+        return (reinterpret_cast<uintptr_t>(at) + (count > 0 ? count - 1 : 0)) / page;
+    };
+    for (const auto &other : registered_memory)
+        if (first_page(memory) <= last_page(other.first, other.second) &&
+            first_page(other.first) <= last_page(memory, bytes))
+            return true;
+    return false;
 }
 
 /* The host side of a copy must be pinned for the copy to be asynchronous. */
@@ -266,8 +282,9 @@ cudaError_t cudaFreeHost(void *memory)
 cudaError_t cudaHostRegister(void *memory, size_t bytes, unsigned)
 {
     guard hold(big_lock);
-    if (inside(pinned_memory, memory, 1))
+    if (shares_a_page(memory, bytes))
         return fail(cudaErrorHostMemoryAlreadyRegistered);
+    registered_memory[static_cast<char *>(memory)] = bytes;
     pinned_memory[static_cast<char *>(memory)] = bytes;
     return cudaSuccess;
 }
@@ -276,7 +293,8 @@ cudaError_t cudaHostUnregister(void *memory)
 {
     guard hold(big_lock);
     drain_all();
-    return pinned_memory.erase(static_cast<char *>(memory)) == 1
+    pinned_memory.erase(static_cast<char *>(memory));
+    return registered_memory.erase(static_cast<char *>(memory)) == 1
                ? cudaSuccess
                : fail(cudaErrorHostMemoryNotRegistered);
 }

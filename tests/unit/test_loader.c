@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -131,6 +132,25 @@ static void pixels_are_those_of_the_frames_drawn(void **state)
 
 /* The micro-batch at which a run gives up, -1 when it does not within `limit`. */
 /* Not replaced: other ranks would not replace it.  What comes before it is still delivered. */
+/* So that each can be pinned for a card. */
+static void pixels_share_no_page(void **state)
+{
+    (void)state;
+    struct fake_setting setting;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    void *memory = NULL;
+    size_t bytes = 0;
+    int buffers = 0;
+    fake_setting_init(&setting, 1);
+    struct loader *loader = fake_loader_open(&setting, 0, 0, 4);
+    for (; loader_pixels(loader, buffers, &memory, &bytes); buffers++) {
+        assert_int_equal((uintptr_t)memory % page, 0);
+        assert_true(malloc_usable_size(memory) >= (bytes + page - 1) / page * page);
+    }
+    assert_int_equal(buffers, 3); /* prefetch + 1 */
+    loader_close(&loader);
+}
+
 static void batches_are_recycled(void **state)
 {
     (void)state;
@@ -369,6 +389,7 @@ int main(void)
         cmocka_unit_test(starting_later_gives_the_same_batches),
         cmocka_unit_test(ranks_share_the_micro_batches_of_a_step),
         cmocka_unit_test(pixels_are_those_of_the_frames_drawn),
+        cmocka_unit_test(pixels_share_no_page),
         cmocka_unit_test(batches_are_recycled),
         cmocka_unit_test(skipped_steps_pass_on_the_draws_of_later_ones),
         cmocka_unit_test(micro_batches_hold_clips_of_one_length),

@@ -89,7 +89,8 @@ static ls_status set_preferences(cublasLtMatmulPreference_t preference,
 {
     ls_status st = LS_OK;
     size_t workspace = BLAS_WORKSPACE_BYTES;
-    uint32_t sums = CUBLASLT_REDUCTION_SCHEME_INPLACE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    /* Not in place: parts would be added in the output's type, in the order in which they come. */
+    uint32_t sums = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     const struct {
         cublasLtMatmulPreferenceAttributes_t attribute;
         const uint32_t *value;
@@ -153,10 +154,11 @@ static ls_status plan_make(struct op_device *device, struct product_plan *plan)
         cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
         BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE,
                                                 &epilogue, sizeof epilogue));
-        /* Stands in for the bias while an algorithm is chosen: as well aligned as biases are. */
+        /* Stands in for the bias while an algorithm is chosen: no better aligned than biases are.
+         */
+        const void *bias_dev = (const char *)device->blas_workspace_dev + BIAS_ALIGNMENT;
         BLAS_TRY(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                                                &device->blas_workspace_dev,
-                                                sizeof device->blas_workspace_dev));
+                                                &bias_dev, sizeof bias_dev));
     }
     if (plan->key.transpose_b)
         BLAS_TRY(cublasLtMatrixLayoutCreate(&plan->a, in, k, n, (int64_t)k));

@@ -4,7 +4,8 @@
  * (descriptors, scalars) and read device memory when they run.  Combinations that the real library
  * refuses are refused: mixed input types, a bias of another type than the output, leading
  * dimensions that are too small, operands that are not aligned as the algorithm was told (256 bytes
- * where it was told nothing). */
+ * where it was told nothing).  An algorithm that may add up the parts of a split sum in place does
+ * so in the output's type and in an order of its own, which changes from call to call. */
 #include "tests/emulator/device.h"
 #include "tests/emulator/runtime.h"
 
@@ -32,8 +33,9 @@ struct descriptor { /* what the opaque cublasLtMatmulDescOpaque_t means here */
     const void *bias = nullptr;
 };
 
-struct preference { /* what algorithms may count on, in bytes, for a, b, c and d */
-    uint64_t alignment[4] = {256, 256, 256, 256};
+struct preference {
+    uint64_t alignment[4] = {256, 256, 256, 256}; /* of a, b, c and d, in bytes */
+    uint32_t sums = CUBLASLT_REDUCTION_SCHEME_MASK;
 };
 
 struct layout {
@@ -76,19 +78,60 @@ struct product { /* column-major c[m,n] = alpha op(a) op(b) + beta c (+ bias[m])
     int64_t lda, ldb, ldc;
     cudaDataType type_a, type_b, type_c;
     const void *bias;
+    int first_part = -1; /* of a sum in place; -1: all at once */
 };
 
-void run(const product &p)
+enum { PARTS = 3 };
+
+/* Add op(a) op(b) over [from, to) of k, row-major for oneDNN: it sees the transposes, with the
+ * sides swapped. */
+std::vector<float> multiplied(const product &p, const std::vector<float> &a,
+                              const std::vector<float> &b, int64_t from, int64_t to)
 {
+    std::vector<float> c(static_cast<size_t>(p.m * p.n), 0.0F);
+    const float *first_a = a.data() + from * (p.transpose_a ? 1 : p.m);
+    const float *first_b = b.data() + from * (p.transpose_b ? p.n : 1);
+    if (to > from)
+        dnnl_sgemm(p.transpose_b ? 'T' : 'N', p.transpose_a ? 'T' : 'N', p.n, p.m, to - from,
+                   p.alpha, first_b, p.transpose_b ? p.n : p.k, first_a, p.transpose_a ? p.k : p.m,
+                   0.0F, c.data(), p.m);
+    return c;
+}
+
+void run_in_place(product p)
+{
+    const int first = p.first_part;
+    const int64_t k = p.k;
     std::vector<float> a =
         packed(p.a, p.type_a, p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k, p.lda);
     std::vector<float> b =
         packed(p.b, p.type_b, p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n, p.ldb);
-    std::vector<float> c(static_cast<size_t>(p.m * p.n), 0.0F);
-    if (p.k > 0) /* oneDNN is row-major: it sees the transposes, with the sides swapped */
-        dnnl_sgemm(p.transpose_b ? 'T' : 'N', p.transpose_a ? 'T' : 'N', p.n, p.m, p.k, p.alpha,
-                   b.data(), p.transpose_b ? p.n : p.k, a.data(), p.transpose_a ? p.k : p.m, 0.0F,
-                   c.data(), p.m);
+    for (int i = 0; i < PARTS; i++) {
+        const int part = (first + i) % PARTS;
+        std::vector<float> c = multiplied(p, a, b, part * k / PARTS, (part + 1) * k / PARTS);
+        for (int64_t at = 0; at < p.m * p.n; at++) {
+            const int64_t place = at / p.m * p.ldc + at % p.m;
+            float value = c[static_cast<size_t>(at)];
+            if (i > 0 || p.beta != 0.0F)
+                value += (i > 0 ? 1.0F : p.beta) * read(p.c, p.type_c, place);
+            if (i == 0 && p.bias != nullptr)
+                value += read(p.bias, p.type_c, at % p.m);
+            write(p.c, p.type_c, place, value);
+        }
+    }
+}
+
+void run(const product &p)
+{
+    if (p.first_part >= 0) {
+        run_in_place(p);
+        return;
+    }
+    std::vector<float> a =
+        packed(p.a, p.type_a, p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k, p.lda);
+    std::vector<float> b =
+        packed(p.b, p.type_b, p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n, p.ldb);
+    std::vector<float> c = multiplied(p, a, b, 0, p.k);
     for (int64_t j = 0; j < p.n; j++)
         for (int64_t i = 0; i < p.m; i++) {
             float value = c[static_cast<size_t>(j * p.m + i)];
@@ -212,6 +255,8 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
     int which = attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES;
     if (which >= 0 && which < 4)
         reinterpret_cast<preference *>(p)->alignment[which] = *static_cast<const uint32_t *>(value);
+    if (attribute == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK)
+        reinterpret_cast<preference *>(p)->sums = *static_cast<const uint32_t *>(value);
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -226,6 +271,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     std::memset(results, 0, sizeof *results);
     for (int i = 0; i < 4; i++)
         results->algo.data[i] = reinterpret_cast<preference *>(p)->alignment[i];
+    results->algo.data[4] =
+        reinterpret_cast<preference *>(p)->sums & CUBLASLT_REDUCTION_SCHEME_INPLACE;
     return *found > 0 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
@@ -264,6 +311,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
               lb.type,
               lc.type,
               bias ? desc.bias : nullptr};
+    static int calls;
+    if (algorithm->data[4] != 0 && p.k >= PARTS)
+        p.first_part = calls++ % PARTS;
     if (bias && (desc.bias == nullptr || reinterpret_cast<uintptr_t>(desc.bias) % 16 != 0))
         return CUBLAS_STATUS_INVALID_VALUE;
     emulator_enqueue(stream, [p]() { run(p); });

@@ -6,9 +6,9 @@
  *
  * Each worker does one micro-batch of one set of masks, the same in every step, sums gradients over
  * the workers by buckets while backward runs, and updates.  A step has taken as long as the slowest
- * worker of it; --clock cpu: as the mean CPU time over threads.  The last line is JSON: median of
- * the steps, FLOPs of all workers (model/flops.c), the fastest product that each worker was seen to
- * do while all did one, summed, and the largest worker's peak memory. */
+ * worker of it; --clock cpu: as the mean CPU time over threads.  The last line is JSON: median and
+ * least of the steps, FLOPs of all workers (model/flops.c), the fastest product that each worker
+ * was seen to do while all did one, summed, and the largest worker's peak memory. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,14 +142,15 @@ static ls_status print_json(struct bench *bench)
         0.5 * (bench->times[(bench->steps - 1) / 2] + bench->times[bench->steps / 2]);
     (void)printf("{\"model\": \"%s\", \"frames\": %d, \"pixels\": %d, \"clips\": %d, "
                  "\"dtype\": \"%s\", \"workers\": %d, \"threads\": %d, \"clock\": \"%s\", "
-                 "\"counts\": \"%d,%d,%d,%d\", \"steps\": %d, \"ms\": %.3f, \"gflop\": %.3f, "
+                 "\"counts\": \"%d,%d,%d,%d\", \"steps\": %d, \"ms\": %.3f, \"least_ms\": %.3f, "
+                 "\"gflop\": %.3f, "
                  "\"ceiling_gflops\": %.1f, \"peak_mib\": %.0f}\n",
                  bench->subject.name, bench->subject.frames, bench->subject.pixels,
                  bench->subject.clips, bench->dtype == OP_BF16 ? "bfloat16" : "float32",
                  comm_size(bench->group), bench->threads, clock_threads == 0 ? "wall" : "cpu",
                  batch->context_count[0], batch->predicted_count[0], batch->context_count[1],
-                 batch->predicted_count[1], bench->steps, 1e3 * middle, 1e-9 * bench->flops,
-                 1e-9 * bench->ceiling, mib);
+                 batch->predicted_count[1], bench->steps, 1e3 * middle, 1e3 * bench->times[0],
+                 1e-9 * bench->flops, 1e-9 * bench->ceiling, mib);
 done:
     return st;
 }

@@ -8,7 +8,7 @@
 
 #include "core/files.h"
 
-enum { PAGE_BYTES = 4096 };
+enum { PAGE_BYTES = 4096, ELEMENTS_ALONE = 1 << 16, BYTES_ALONE = 1 << 20 };
 
 static size_t round_up(size_t bytes, size_t unit)
 {
@@ -97,9 +97,13 @@ ls_status copy_cpu(struct op_device *device, void *to, const void *from, size_t 
 
 ls_status zero_cpu(struct op_device *device, void *memory_dev, size_t bytes)
 {
-    (void)device;
-    if (bytes > 0)
-        memset(memory_dev, 0, bytes);
+    int threads = device->threads;
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (bytes > BYTES_ALONE)
+    for (int part = 0; part < threads; part++) {
+        struct cpu_range range = cpu_share((int64_t)bytes, PAGE_BYTES, part, threads);
+        if (range.begin < range.end)
+            memset((char *)memory_dev + range.begin, 0, (size_t)(range.end - range.begin));
+    }
     return LS_OK;
 }
 
@@ -156,6 +160,11 @@ ls_status cpu_workspace_check(const struct op_device *device, size_t bytes,
         return LS_OK;
     return LS_FAIL(LS_USAGE, "%s: needs %zu bytes of workspace a thread, %zu are reserved",
                    operator_name, bytes, device->slice_bytes);
+}
+
+bool cpu_worth_threads(int64_t elements)
+{
+    return elements > ELEMENTS_ALONE;
 }
 
 struct cpu_range cpu_share(int64_t count, int64_t unit, int part, int parts)

@@ -38,6 +38,10 @@ struct cpu_range {
 };
 struct cpu_range cpu_share(int64_t count, int64_t unit, int part, int parts);
 
+/* Whether work on this many elements is worth waking the other threads (tens of microseconds each
+ * time).  If not, one thread does all parts in their order: the bits are the same. */
+bool cpu_worth_threads(int64_t elements);
+
 /* Slice of part `part`.  The operator has checked with cpu_workspace_check that it is large enough.
  */
 void *cpu_slice(const struct op_device *device, int part);

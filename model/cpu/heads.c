@@ -71,7 +71,8 @@ ls_status split_heads_fwd_cpu(struct op_device *device, void *heads_dev, int64_t
     LS_TRY(check_heads("split_heads_fwd", in, head_rows, column, heads, head_width, rotary));
     struct op_matrix out = cpu_matrix(heads_dev, head_rows * heads, head_width, in.dtype);
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(in.rows * heads * head_width);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         struct cpu_range range = cpu_share(in.rows, 1, part, threads);
         struct turn turn;
@@ -105,7 +106,8 @@ ls_status split_heads_bwd_cpu(struct op_device *device, struct op_matrix din, in
     LS_TRY(check_heads("split_heads_bwd", din, head_rows, column, heads, head_width, rotary));
     struct op_matrix in = cpu_matrix(dheads_dev, head_rows * heads, head_width, din.dtype);
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(din.rows * heads * head_width);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         struct cpu_range range = cpu_share(din.rows, 1, part, threads);
         struct turn turn;

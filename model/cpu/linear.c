@@ -69,7 +69,8 @@ ls_status linear_gelu_fwd_cpu(struct op_device *device, struct op_matrix y, stru
     struct product product = forward_product(sum, x, w, b_dev, false);
     LS_TRY(cpu_product(device, &product, sum.data_dev, x.data_dev, w.data_dev, b_dev));
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(y.rows * y.columns);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         struct cpu_range range = cpu_share(y.rows * y.columns, CPU_SPAN, part, threads);
         gelu_span(device, y, sum, range.begin, range.end);
@@ -85,7 +86,8 @@ ls_status gelu_bwd_cpu(struct op_device *device, struct op_matrix dpre, struct o
         dpre.columns != pre.columns)
         return LS_FAIL(LS_USAGE, "gelu_bwd: shapes differ");
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(dy.rows * dy.columns);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         struct cpu_range range = cpu_share(dy.rows * dy.columns, CPU_SPAN, part, threads);
         float slope_at[CPU_SPAN], gradient[CPU_SPAN], out[CPU_SPAN];

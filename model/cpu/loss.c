@@ -64,7 +64,8 @@ ls_status loss_cpu(struct op_device *device, struct op_matrix dz, double *loss_d
         memset(dz.data_dev, 0, (size_t)(dz.rows * columns) * cpu_dtype_bytes(dz.dtype));
     struct loss_terms terms = {dz, z, h, exponent, weight};
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(z.rows * columns);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         double *sum = cpu_slice(device, part);
         float *buffer = (void *)(sum + 1);
@@ -93,7 +94,8 @@ ls_status column_statistics_cpu(struct op_device *device, double *sum_dev, doubl
         return LS_FAIL(LS_USAGE, "column_statistics: shapes differ");
     LS_TRY(cpu_workspace_check(device, cpu_rows_bytes(columns), "column_statistics"));
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(x.rows * columns);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         double *sums = cpu_slice(device, part);
         float *buffer = (void *)(sums + STATISTICS * columns);

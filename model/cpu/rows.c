@@ -84,7 +84,8 @@ ls_status cpu_column_sums(struct op_device *device, float *sums, struct op_matri
     int64_t columns = matrix.columns;
     LS_TRY(cpu_workspace_check(device, cpu_rows_bytes(columns), operator_name));
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(matrix.rows * columns);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         struct row_slice slice = slice_of(device, part, columns);
         struct cpu_range range = cpu_share(matrix.rows, 1, part, threads);
@@ -107,7 +108,8 @@ ls_status cast_cpu(struct op_device *device, struct op_matrix to, struct op_matr
     if (to.rows != from.rows || to.columns != from.columns)
         return LS_FAIL(LS_USAGE, "cast: shapes differ");
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(to.rows * to.columns);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         struct cpu_range range = cpu_share(to.rows * to.columns, CPU_SPAN, part, threads);
         float buffer[CPU_SPAN];
@@ -133,7 +135,8 @@ ls_status layernorm_fwd_cpu(struct op_device *device, struct op_matrix y, float 
         return LS_FAIL(LS_USAGE, "layernorm_fwd: shapes differ");
     LS_TRY(cpu_workspace_check(device, cpu_rows_bytes(columns), "layernorm_fwd"));
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(x.rows * columns);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         struct row_slice slice = slice_of(device, part, columns);
         struct cpu_range range = cpu_share(x.rows, 1, part, threads);
@@ -164,7 +167,8 @@ ls_status layernorm_bwd_cpu(struct op_device *device, struct op_matrix dx, float
         return LS_FAIL(LS_USAGE, "layernorm_bwd: shapes differ");
     LS_TRY(cpu_workspace_check(device, cpu_rows_bytes(columns), "layernorm_bwd"));
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(x.rows * columns);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         struct row_slice slice = slice_of(device, part, columns);
         struct cpu_range range = cpu_share(x.rows, 1, part, threads);
@@ -200,7 +204,8 @@ ls_status gather_rows_cpu(struct op_device *device, struct op_matrix to, struct 
                        (long long)from.columns);
     LS_TRY(cpu_workspace_check(device, cpu_rows_bytes(columns), "gather_rows"));
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(to.rows * columns);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         struct row_slice slice = slice_of(device, part, columns);
         struct cpu_range range = cpu_share(to.rows, 1, part, threads);
@@ -260,7 +265,8 @@ ls_status scatter_rows_cpu(struct op_device *device, struct op_matrix dfrom, flo
     if (!accumulate)
         memset(dfrom.data_dev, 0, (size_t)(dfrom.rows * columns) * cpu_dtype_bytes(dfrom.dtype));
     int threads = device->threads;
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    bool wide = cpu_worth_threads(dto.rows * columns);
+#pragma omp parallel for schedule(static, 1) num_threads(threads) if (wide)
     for (int part = 0; part < threads; part++) {
         struct row_slice slice = slice_of(device, part, columns);
         sums_begin(&slice, columns);

@@ -30,7 +30,8 @@ def last_json(command, limit, environment):
         return None, f"not done in {limit:.0f} s"
     lines = done.stdout.strip().splitlines()
     if done.returncode != 0 or not lines:
-        return None, (done.stderr.strip().splitlines() or ["no output"])[-1]
+        told = done.stderr.strip().splitlines() or ["no output"]
+        return None, next((line for line in told if "Error: " in line), told[-1])
     return json.loads(lines[-1]), ""
 
 
@@ -56,7 +57,7 @@ def theirs(o, mine, dtype, workers, threads, compiled):
     if not compiled:
         command.append("--no-compile")
     return last_json(command, o.compile_limit if compiled else 1800,
-                     {"TORCHINDUCTOR_CACHE_DIR": o.cache, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "active"})
+                     {"TORCHINDUCTOR_CACHE_DIR": o.cache, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "active" if o.clock == "wall" else "passive"})
 
 
 def compare(o, subject, dtype, workers, threads):
@@ -103,7 +104,7 @@ def table(o, rows):
              f"{text_of('git', 'describe', '--always', '--dirty')}, {cpu}, {os.cpu_count()} cores, load at the end {os.getloadavg()[1]:.1f}, "
              f"torch {rows[0]['torch']}.", "",
              "2 clips a worker, the same token counts on both sides in every step. PyTorch: the faster of eager and torch.compile, compiled for",
-             f"exactly these counts (in training they change every step); compiling was tried for {', '.join(o.compile)} on one worker.",
+             f"exactly these counts (in training they change every step); compiling was tried for {', '.join(o.compile) or 'none'} on one worker.",
              "The ceiling is the best product of oneDNN in the same type that was seen in the same processes.", "",
              "| model | type | workers x threads | ours, ms | PyTorch, ms | ratio | GFLOP/s | of the ceiling | ours, MiB | PyTorch, MiB | PyTorch is |",
              "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"]

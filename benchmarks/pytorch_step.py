@@ -175,6 +175,7 @@ def optimizer_of(model, device):
 
 @torch.no_grad()
 def update_target(model, keep):
+    model = getattr(model, "module", model)  # DistributedDataParallel has it there
     target, online = list(model.target.parameters()), list(model.encoder.parameters())
     torch._foreach_mul_(target, keep)
     torch._foreach_add_(target, online, alpha=1 - keep)

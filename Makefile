@@ -50,7 +50,7 @@ LDFLAGS_ALL := $(OPT_$(VARIANT)) $(OPENMP) -pthread $(LDFLAGS)
 
 # What each layer may see of foreign libraries.
 cflags_core := $(call pkg,--cflags,yaml-0.1 libcjson libxxhash)
-cflags_data := $(call pkg,--cflags,libavformat libavcodec libavutil libswscale hdf5)
+cflags_data := $(call pkg,--cflags,libavformat libavcodec libavutil libswscale hdf5 libcjson)
 cflags_checkpoint := $(call pkg,--cflags,hdf5 libcjson)
 cflags_comm := $(call pkg,--cflags,ompi-c) $(cflags_gpu_comm)
 cflags_launcher := $(call pkg,--cflags,libcjson)
@@ -67,7 +67,7 @@ libs_model := -ldnnl $(libs_cuda)
 libs_tests := $(call pkg,--libs,cmocka)
 ifeq ($(BUNDLE),1)
 # Linked in where there is an archive; what is left is carried in the folder's lib/ (scripts/gpu_bundle.sh).
-cflags_data := $(call pkg,--cflags,hdf5)
+cflags_data := $(call pkg,--cflags,hdf5 libcjson)
 cflags_comm :=
 libs_core := -l:libyaml.a -l:libxxhash.a -lcjson
 libs_data := -l:libhdf5.a -l:libsz.a -l:libaec.a -l:libz.a -ldl

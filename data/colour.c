@@ -73,6 +73,11 @@ static bool is_full_range(const AVFrame *frame)
            format == AV_PIX_FMT_YUVJ411P;
 }
 
+bool colour_is_alike(const AVFrame *a, const AVFrame *b)
+{
+    return matrix_of(a) == matrix_of(b) && is_full_range(a) == is_full_range(b);
+}
+
 /* A coefficient with 16 fraction bits in ROWS_MATRIX_BITS, chroma of full range being scaled. */
 static int16_t coefficient(int64_t value, bool chroma, bool full_range)
 {

@@ -22,6 +22,9 @@ struct picture {
 };
 struct picture colour_picture(const struct AVFrame *frame);
 
+/* Whether equal samples of two frames are equal colours: the same matrix and range.  Local. */
+bool colour_is_alike(const struct AVFrame *a, const struct AVFrame *b);
+
 /* Which columns of the frame are wanted: `count` ascending x.  `contiguous` when they are
  * columns[0], columns[0] + 1, ...  Borrowed until the next colour_begin. */
 struct colour_columns {

@@ -7,6 +7,7 @@
 
 #include "core/files.h"
 #include "data/dataset_internal.h"
+#include "data/describe_cost.h"
 
 static void count_codec(struct dataset_totals *out, const char *name)
 {
@@ -173,7 +174,10 @@ ls_status dataset_detail(struct video_detail *out, const struct dataset *dataset
         .pixel_format = blob + place.video.format_at,
         .shard_path = place.path,
     };
+    out->has_note = store_note_find(&out->note, dataset->index.blob + place.video.side_data_at,
+                                    (size_t)place.video.side_data_size);
     LS_TRY(count_tables(out, &place));
+    LS_TRY(dataset_clip_cost(&out->cost, dataset, video));
 done:
     return st;
 }

@@ -2,12 +2,15 @@
 #ifndef LOCKSTEP_DATA_DESCRIBE_H
 #define LOCKSTEP_DATA_DESCRIBE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/hash.h"
 #include "core/status.h"
+#include "data/clip_cost.h"
 #include "data/dataset.h"
 #include "data/records.h"
+#include "data/store_note.h"
 
 enum { DESCRIBE_CODECS_MAX = 24, DESCRIBE_NAME_BYTES = 24 };
 
@@ -44,6 +47,9 @@ struct video_detail {
     int64_t keys;      /* packets with a key flag */
     int64_t skippable; /* packets that may be left out */
     int64_t discarded; /* packets whose frame is not shown */
+    struct clip_cost cost;
+    bool has_note; /* the pack did something about a dear video */
+    struct store_note note;
 };
 
 /* Reads the video's tables.  Local.  Errors: LS_IO, LS_DATA, LS_NOMEM. */

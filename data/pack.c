@@ -8,6 +8,7 @@
 #include <sys/file.h>
 
 #include "core/files.h"
+#include "data/encoder.h"
 #include "data/index.h"
 #include "data/pack_lock.h"
 #include "data/pack_plan.h"
@@ -69,6 +70,10 @@ ls_status pack_run(struct pack_summary *out, const struct pack_options *options)
     struct pack_plan plan = {0};
     struct pack_work_done work = {0};
     int presence = -1;
+    if (options->encoding.gop_s > 0 && !encoder_exists()) {
+        st = LS_FAIL(LS_USAGE, "--gop: this FFmpeg has no libx264 to encode with");
+        goto done;
+    }
     do {
         /* A shard that another pack finished may hold other files than planned here: plan again. */
         pack_plan_close(&plan);

@@ -24,13 +24,21 @@ struct pack_progress {
 
 #define PACK_SHARD_BYTES (UINT64_C(1) << 30)
 
+/* Encoding dear videos again (`pack --gop`): data/pack_encode.h. */
+struct pack_encoding {
+    double gop_s;       /* from one key frame to the next, seconds; 0: nothing is encoded */
+    int short_side;     /* frames are made smaller until their shorter side is this; 0: they stay */
+    double clip_pixels; /* only videos whose clips cost more (data/clip_cost.h) */
+};
+
 struct pack_options {
     const char *const *inputs; /* folders, lists, files: list_add_input; none: only index and report
                                 * of the shards that are there are made again */
     int input_count;
-    const char *output;   /* the dataset folder; made when missing */
-    int jobs;             /* worker processes; 0: one a processor */
-    int frame_side;       /* store decoded frames, shorter side at most this; 0: packets */
+    const char *output;            /* the dataset folder; made when missing */
+    int jobs;                      /* worker processes; 0: one a processor */
+    int frame_side;                /* store decoded frames, shorter side at most this; 0: packets */
+    struct pack_encoding encoding; /* of dear videos; not with frame_side */
     int part, parts;      /* make only every parts-th shard, the part-th of them (from 1); 0: all */
     uint64_t shard_bytes; /* a shard is closed when its sources reach this; 0: PACK_SHARD_BYTES */
     void (*progress)(void *context, const struct pack_progress *progress); /* may be NULL */
@@ -40,7 +48,8 @@ struct pack_options {
 struct pack_summary {
     int64_t videos, skipped; /* in the whole dataset */
     int64_t new_videos, new_skipped;
-    int64_t duplicates; /* names listed more than once, packed once */
+    int64_t encoded, kept; /* dear videos: encoded again, or kept as they are for a reason */
+    int64_t duplicates;    /* names listed more than once, packed once */
     int64_t frames;
     uint64_t bytes; /* of packets */
     int64_t shards;

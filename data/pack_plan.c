@@ -209,11 +209,16 @@ static ls_status add_file(struct pack_plan *plan, const struct pack_source *sour
     uint64_t rate;
     memcpy(&weight, &source->weight, sizeof weight);
     memcpy(&rate, &source->rate, sizeof rate);
-    uint64_t identity[6] = {
-        (uint64_t)source->label,      weight, source->bytes, (uint64_t)source->mtime_ns,
-        (uint64_t)source->frame_side, rate};
-    const size_t used = rate != 0 ? 6 : source->frame_side > 0 ? 5 : 4;
-    struct hash128 inner = hash_buffer(identity, used * sizeof *identity);
+    double limits[2] = {source->encoding.gop_s, source->encoding.clip_pixels};
+    uint64_t identity[9] = {(uint64_t)source->label,
+                            weight,
+                            rate,
+                            source->bytes,
+                            (uint64_t)source->mtime_ns,
+                            (uint64_t)source->frame_side,
+                            (uint64_t)source->encoding.short_side};
+    memcpy(identity + 7, limits, sizeof limits);
+    struct hash128 inner = hash_buffer(identity, sizeof identity);
     hash_text(text, hash_buffer_at(source->name, strlen(source->name), inner.low, inner.high));
     file->source = *source;
     LS_TRY(core_format(&file->part_path, "%s/%s.part", plan->parts_folder, text));
@@ -223,7 +228,8 @@ done:
     return st;
 }
 
-static ls_status plan_files(struct pack_plan *plan, const struct finished *finished, int frame_side)
+static ls_status plan_files(struct pack_plan *plan, const struct finished *finished,
+                            const struct pack_options *options)
 {
     ls_status st = LS_OK;
     uint8_t *repeated = NULL;
@@ -235,7 +241,8 @@ static ls_status plan_files(struct pack_plan *plan, const struct finished *finis
         if (repeated[i])
             continue;
         describe_source(&source, &plan->list.entries[i]);
-        source.frame_side = frame_side;
+        source.frame_side = options->frame_side;
+        source.encoding = options->encoding;
         if (!is_finished(finished, &source))
             LS_TRY(add_file(plan, &source));
     }
@@ -292,7 +299,7 @@ ls_status pack_plan_open(struct pack_plan *out, const struct pack_options *optio
             LS_FAIL(LS_USAGE, "%s: nothing to pack: name folders, lists or files", options->output);
         goto done;
     }
-    LS_TRY(plan_files(&plan, &finished, options->frame_side));
+    LS_TRY(plan_files(&plan, &finished, options));
     LS_TRY(cut_shards(&plan, options, numbers, number_count));
     *out = plan;
     plan = (struct pack_plan){0};

@@ -80,7 +80,7 @@ static ls_status add_text(struct pack_work *work, const char *text, uint64_t *at
     return record_blob_add(&work->blob, text, strlen(text), at, size);
 }
 
-static void copy_parameters(struct video_record *out, const AVCodecParameters *from)
+void pack_describe_parameters(struct video_record *out, const AVCodecParameters *from)
 {
     out->codec_id = (uint32_t)from->codec_id;
     out->codec_tag = from->codec_tag;
@@ -118,7 +118,7 @@ static ls_status describe_stream(struct pack_work *work, const struct video_stre
     LS_TRY(side_encode(&side, &size, stream->side_data, stream->side_data_count));
     LS_TRY(record_blob_add(&work->blob, side.data, side.size, &video->side_data_at,
                            &video->side_data_size));
-    copy_parameters(video, parameters);
+    pack_describe_parameters(video, parameters);
     video->start_time = stream->start_time;
     video->duration = stream->duration;
     video->time_base_num = stream->time_base.num;

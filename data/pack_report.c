@@ -12,6 +12,7 @@
 #include "data/index.h"
 #include "data/shard.h"
 #include "data/skips.h"
+#include "data/store_note.h"
 
 static void write_field(FILE *file, const char *text)
 {
@@ -28,11 +29,31 @@ static void write_field(FILE *file, const char *text)
     (void)fputc('"', file);
 }
 
+/* Of a dear video: what was done with it. */
+static void write_note(FILE *file, const struct shard *shard, const struct video_record *video)
+{
+    struct store_note note;
+    char text[2 * STORE_NOTE_TEXT_BYTES];
+    if (!(video->flags & (VIDEO_ENCODED | VIDEO_KEPT)) ||
+        !store_note_find(&note, shard->blob + video->side_data_at, (size_t)video->side_data_size))
+        return;
+    const double millions = note.before.pixels * 1e-6;
+    if (note.encoded)
+        (void)snprintf(text, sizeof text, "encoded again: %.0f million pixels a clip from %s %dx%d",
+                       millions, note.source_codec, note.source_width, note.source_height);
+    else
+        (void)snprintf(text, sizeof text, "kept at %.0f million pixels a clip: %s", millions,
+                       note.why);
+    write_field(file, text);
+}
+
 static void write_video(FILE *file, const struct shard *shard, const struct video_record *video)
 {
     const char *blob = (const char *)shard->blob;
     write_field(file, blob + video->name_at);
-    (void)fprintf(file, ",ok,,%" PRIu64 ",%d,%d,%.6g,", video->frames, video->width, video->height,
+    (void)fputs(",ok,", file);
+    write_note(file, shard, video);
+    (void)fprintf(file, ",%" PRIu64 ",%d,%d,%.6g,", video->frames, video->width, video->height,
                   video->average_fps);
     write_field(file, blob + video->codec_at);
     (void)fputc(',', file);
@@ -65,6 +86,8 @@ static ls_status write_shard(FILE *file, struct pack_summary *sum, const char *p
     for (uint64_t v = 0; v < shard.record.videos; v++) {
         write_video(file, &shard, &shard.videos[v]);
         sum->frames += (int64_t)shard.videos[v].frames;
+        sum->encoded += (shard.videos[v].flags & VIDEO_ENCODED) != 0;
+        sum->kept += (shard.videos[v].flags & VIDEO_KEPT) != 0;
     }
     for (uint64_t s = 0; s < shard.record.skipped; s++) {
         const struct skipped_record *skipped = &shard.skipped[s];

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/status.h"
+#include "data/pack.h"
 #include "data/prove.h"
 
 struct pack_source {
@@ -18,6 +19,7 @@ struct pack_source {
     uint64_t bytes;   /* of the file; 0 when it cannot be looked at */
     int64_t mtime_ns; /* likewise */
     int frame_side;   /* store decoded frames whose shorter side is at most this; 0: packets */
+    struct pack_encoding encoding;
 };
 
 /* Write the part of one source file: a packed video or, when it cannot be used, the reason.  Only

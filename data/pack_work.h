@@ -32,4 +32,15 @@ struct pack_work {
  * Local. Errors: LS_DATA, LS_IO: of the source, unless `part_status` has one; LS_NOMEM. */
 ls_status pack_read(struct pack_work *work) LS_MUST_CHECK;
 
+/* What the container or encoder says of a stream.  Local. */
+struct AVCodecParameters;
+void pack_describe_parameters(struct video_record *out, const struct AVCodecParameters *from);
+
+/* A message without the path that it begins with, which the report has in a column of its own.
+ * Local. */
+const char *pack_reason(const struct pack_source *source, const char *message);
+
+/* Free what the work holds; an unfinished part is removed.  Local. */
+void pack_work_close(struct pack_work *work);
+
 #endif

@@ -114,6 +114,17 @@ done:
     return st;
 }
 
+ls_status part_writer_aim(struct part_writer *writer, const char *path)
+{
+    ls_status st = LS_OK;
+    char *aimed = NULL;
+    LS_TRY(core_format(&aimed, "%s", path));
+    free(writer->path);
+    writer->path = aimed;
+done:
+    return st;
+}
+
 static ls_status write_rows(struct part_writer *writer, const struct table_layout *layout,
                             const void *records, uint64_t count)
 {

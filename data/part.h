@@ -25,6 +25,9 @@ ls_status part_writer_bytes(struct part_writer *writer, const void *data, size_t
 /* Descriptor to pread what has been written so far (flushes).  Local.  Errors: LS_IO. */
 ls_status part_writer_file(struct part_writer *writer, int *out) LS_MUST_CHECK;
 
+/* Have the finished part at another path than it was opened for.  Local.  Errors: LS_NOMEM. */
+ls_status part_writer_aim(struct part_writer *writer, const char *path) LS_MUST_CHECK;
+
 /* Finish a part of a packed video, or of a skipped file (its reason); renames it into place. Local.
  * Errors: LS_IO. */
 ls_status part_writer_commit_video(struct part_writer *writer, const struct video_record *video,

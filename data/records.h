@@ -50,6 +50,8 @@ enum {
     VIDEO_SOURCE_DAMAGED = 128, /* reading the source ended in an error */
     VIDEO_RATE_GIVEN = 256, /* average_fps is the list's, and frame n is shown at n / average_fps:
                                what the container says is kept and not used */
+    VIDEO_ENCODED = 512,    /* encoded again by the pack: its store note says how */
+    VIDEO_KEPT = 1024,      /* dear, yet kept as it is: its store note says why */
 };
 
 struct packet_record { /* in decode order */

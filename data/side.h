@@ -24,6 +24,7 @@ enum side_kind {
     SIDE_SPHERICAL = 9,         /* AVSphericalMapping of libavutil 57 */
     SIDE_STEREO = 10,           /* AVStereo3D of libavutil 57 */
     SIDE_DOLBY_VISION = 11,     /* AVDOVIDecoderConfigurationRecord of libavutil 57 */
+    SIDE_STORE_NOTE = 12,       /* what packing did with the video (data/store_note.h) */
 };
 
 /* Append the known ones of `count` FFmpeg side data as a block to `out`; `*size` is what it added.

@@ -11,6 +11,10 @@ struct inspect_options {
     const char *video; /* one video of a dataset */
     bool framemd5;     /* of that video: an MD5 of each shown frame */
     bool random;       /* of these: every frame read by itself */
+    /* Of a dataset: what a pack with these options would make of it. */
+    double gop_s;
+    int64_t short_side;
+    double clip_mpixels;
 };
 
 struct verify_options {

@@ -13,6 +13,8 @@
 #include "launcher/commands.h"
 #include "launcher/dataset_page.h"
 
+enum { STORED_FRAME_SIDE = 320 }; /* what `pack --store frames` does unless told otherwise */
+
 static const char *last_word(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -91,7 +93,14 @@ static ls_status inspect_dataset(const char *path, const struct inspect_options 
     if (options->video != NULL)
         LS_TRY(inspect_video(dataset, options));
     else
-        LS_TRY(dataset_page(dataset, options->json));
+        LS_TRY(dataset_page(dataset,
+                            &(struct dataset_costs_question){
+                                .gop_s = options->gop_s,
+                                .short_side = (int)options->short_side,
+                                .clip_pixels = options->clip_mpixels * 1e6,
+                                .frame_side = STORED_FRAME_SIDE,
+                            },
+                            options->json));
 done:
     dataset_close(&dataset);
     return st;

@@ -54,6 +54,56 @@ static void print_totals(const struct dataset *dataset, const struct dataset_tot
              t->access_packets);
 }
 
+static const double million = 1e-6;
+
+/* What a clip costs as the dataset is, and what it would cost in another store. */
+static void print_costs(const struct dataset *dataset, const struct dataset_costs *c,
+                        const struct dataset_costs_question *question)
+{
+    page_row("clip cost",
+             "%d frames at %d frames/s: %.1f frames, %.1f million pixels are decoded, mean of "
+             "%" PRId64 " videos",
+             CLIP_COST_FRAMES, CLIP_COST_FPS, c->stored.decoded, c->stored.pixels * million,
+             c->looked_at);
+    page_row("", "the dearest is %s: %.1f frames, %.1f million pixels",
+             dataset_video(dataset, c->dearest).name, c->dearest_cost.decoded,
+             c->dearest_cost.pixels * million);
+    if (c->packed.pixels != c->stored.pixels)
+        page_row("otherwise", "packets as the sources had them: %.1f frames, %.1f million pixels",
+                 c->packed.decoded, c->packed.pixels * million);
+    char smaller[32] = "";
+    if (question->short_side > 0)
+        (void)snprintf(smaller, sizeof smaller, " --short-side %d", question->short_side);
+    page_row(c->packed.pixels != c->stored.pixels ? "" : "otherwise",
+             "%.1f %% are dear, above %g million; encoded by --gop %g%s: at most %.1f frames, %.1f "
+             "million pixels",
+             100 * c->dear_share, question->clip_pixels * million, question->gop_s, smaller,
+             c->encoded.decoded, c->encoded.pixels * million);
+    page_row("", "--store frames: none decoded, %.1f MB of frames", c->frames_bytes * million);
+}
+
+static void add_cost(cJSON *root, const char *key, struct clip_cost cost)
+{
+    cJSON *object = cJSON_CreateObject();
+    json_number(object, "frames", cost.decoded);
+    json_number(object, "pixels", cost.pixels);
+    json_item(root, key, object);
+}
+
+static void add_costs(cJSON *root, const struct dataset *dataset, const struct dataset_costs *c)
+{
+    cJSON *costs = cJSON_CreateObject();
+    json_number(costs, "videos", (double)c->looked_at);
+    add_cost(costs, "stored", c->stored);
+    add_cost(costs, "packed", c->packed);
+    add_cost(costs, "encoded", c->encoded);
+    json_number(costs, "dear_share", c->dear_share);
+    json_text(costs, "dearest", dataset_video(dataset, c->dearest).name);
+    add_cost(costs, "dearest_cost", c->dearest_cost);
+    json_number(costs, "stored_frames_bytes", c->frames_bytes);
+    json_item(root, "clip_cost", costs);
+}
+
 static void add_video(cJSON *root, const struct video_record *row)
 {
     char hash[HASH_TEXT_BYTES];
@@ -92,7 +142,8 @@ static cJSON *videos_json(const struct dataset *dataset)
     return list;
 }
 
-static ls_status print_json(const struct dataset *dataset, const struct dataset_totals *t)
+static ls_status print_json(const struct dataset *dataset, const struct dataset_totals *t,
+                            const struct dataset_costs *costs)
 {
     char fingerprint[HASH_TEXT_BYTES];
     hash_text(fingerprint, dataset_fingerprint(dataset));
@@ -111,6 +162,7 @@ static ls_status print_json(const struct dataset *dataset, const struct dataset_
     json_number(root, "file_bytes", (double)t->file_bytes);
     json_number(root, "packet_bytes", (double)t->packet_bytes);
     json_number(root, "access_packets", t->access_packets);
+    add_costs(root, dataset, costs);
     cJSON *codecs = cJSON_CreateObject();
     for (int i = 0; i < t->codec_count; i++)
         json_number(codecs, t->codecs[i].name, (double)t->codecs[i].videos);
@@ -119,14 +171,42 @@ static ls_status print_json(const struct dataset *dataset, const struct dataset_
     return json_print(&root);
 }
 
-ls_status dataset_page(const struct dataset *dataset, bool json)
+ls_status dataset_page(const struct dataset *dataset, const struct dataset_costs_question *question,
+                       bool json)
 {
+    ls_status st = LS_OK;
     struct dataset_totals totals;
+    struct dataset_costs costs;
+    LS_TRY(dataset_costs(&costs, dataset, question));
     dataset_totals(&totals, dataset);
-    if (json)
-        return print_json(dataset, &totals);
+    if (json) {
+        LS_TRY(print_json(dataset, &totals, &costs));
+        goto done;
+    }
     print_totals(dataset, &totals);
-    return LS_OK;
+    print_costs(dataset, &costs, question);
+done:
+    return st;
+}
+
+/* What the pack did with a dear video. */
+static void print_note(const struct store_note *note)
+{
+    if (!note->encoded) {
+        page_row("kept", "at %.1f million pixels a clip: %s", note->before.pixels * million,
+                 note->why);
+        return;
+    }
+    page_row("encoded", "by %s, %s", note->encoder, note->options);
+    if (note->short_side > 0)
+        page_row("", "a key frame every %g s at least, short side %d where it was longer",
+                 note->gop_s, note->short_side);
+    else
+        page_row("", "a key frame every %g s at least", note->gop_s);
+    page_row("", "from %s %dx%d, %s, %.3f MB of packets, %.1f frames, %.1f million pixels a clip",
+             note->source_codec, note->source_width, note->source_height, note->source_format,
+             (double)note->source_packet_bytes * million, note->before.decoded,
+             note->before.pixels * million);
 }
 
 static void print_video(const struct video_detail *d)
@@ -156,6 +236,32 @@ static void print_video(const struct video_detail *d)
     row_unless_zero("", d->skippable, "may be left out");
     page_row("random access", "%" PRId64 " starts, %.1f packets decoded for one frame in the mean",
              d->starts, row->access_packets);
+    page_row("clip cost", "%.1f frames, %.1f million pixels are decoded for %d at %d frames/s",
+             d->cost.decoded, d->cost.pixels * million, CLIP_COST_FRAMES, CLIP_COST_FPS);
+    if (d->has_note)
+        print_note(&d->note);
+}
+
+static void add_note(cJSON *root, const struct store_note *note)
+{
+    cJSON *object = cJSON_CreateObject();
+    json_text(object, "store", note->encoded ? "encoded" : "kept");
+    add_cost(object, "clip_cost_before", note->before);
+    if (!note->encoded) {
+        json_text(object, "why", note->why);
+    } else {
+        json_text(object, "encoder", note->encoder);
+        json_text(object, "options", note->options);
+        json_number(object, "gop_s", note->gop_s);
+        json_number(object, "short_side", note->short_side);
+        json_number(object, "dear_pixels", note->clip_pixels);
+        json_text(object, "source_codec", note->source_codec);
+        json_text(object, "source_pixel_format", note->source_format);
+        json_number(object, "source_width", note->source_width);
+        json_number(object, "source_height", note->source_height);
+        json_number(object, "source_packet_bytes", (double)note->source_packet_bytes);
+    }
+    json_item(root, "pack_note", object);
 }
 
 ls_status dataset_page_video(const struct dataset *dataset, int64_t video, bool json)
@@ -178,6 +284,9 @@ ls_status dataset_page_video(const struct dataset *dataset, int64_t video, bool 
     json_number(root, "keys", (double)detail.keys);
     json_number(root, "skippable", (double)detail.skippable);
     json_number(root, "discarded", (double)detail.discarded);
+    add_cost(root, "clip_cost", detail.cost);
+    if (detail.has_note)
+        add_note(root, &detail.note);
     LS_TRY(json_print(&root));
 done:
     return st;

@@ -79,6 +79,22 @@ static ls_status store_integer(const struct command *command, const struct optio
     return LS_OK;
 }
 
+static ls_status store_number(const struct command *command, const struct option *option,
+                              void *field, const char *value)
+{
+    char *end = NULL;
+    char allowed[96];
+    double number = strtod(value, &end);
+    if (end == value || *end != '\0' || !(number >= (double)option->low) ||
+        !(number <= (double)option->high)) {
+        (void)snprintf(allowed, sizeof allowed, "a number from %" PRId64 " to %" PRId64,
+                       option->low, option->high);
+        return wrong_value(command, option, value, allowed);
+    }
+    *(double *)field = number;
+    return LS_OK;
+}
+
 static void join_choices(char *out, size_t bytes, const char *const *choices)
 {
     size_t used = 0;
@@ -115,6 +131,8 @@ static ls_status store(const struct parser *parser, const struct option *option,
         break;
     case OPTION_INTEGER:
         return store_integer(parser->command, option, field, value);
+    case OPTION_NUMBER:
+        return store_number(parser->command, option, field, value);
     case OPTION_TEXT:
         *(const char **)field = value;
         break;
@@ -270,7 +288,7 @@ void options_describe(char *out, size_t bytes, const struct option *option)
 {
     char choices[256];
     size_t used = (size_t)snprintf(out, bytes, "%s", option->help);
-    if (option->type == OPTION_INTEGER)
+    if (option->type == OPTION_INTEGER || option->type == OPTION_NUMBER)
         used += (size_t)snprintf(out + used, bytes - used, " [%" PRId64 " to %" PRId64 "]",
                                  option->low, option->high);
     if (option->type == OPTION_CHOICE) {

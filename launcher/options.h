@@ -14,6 +14,7 @@ enum option_type {
     OPTION_FLAG,    /* bool */
     OPTION_COUNT,   /* int: how often it was given */
     OPTION_INTEGER, /* int64_t in [low, high] */
+    OPTION_NUMBER,  /* double in [low, high] */
     OPTION_TEXT,    /* const char *, points into argv or is `initial` */
     OPTION_CHOICE,  /* const char *, one of `choices` */
     OPTION_LIST     /* struct option_list: may be given many times */
@@ -32,7 +33,7 @@ struct option {
     size_t offset;              /* of the field in the command's struct */
     const char *word;           /* what stands for the value in help: "N" */
     const char *initial;        /* default as it would be typed; NULL: 0 or NULL */
-    int64_t low, high;          /* OPTION_INTEGER */
+    int64_t low, high;          /* OPTION_INTEGER, OPTION_NUMBER */
     const char *const *choices; /* OPTION_CHOICE, closed by NULL */
     const char *help;
 };

@@ -21,6 +21,9 @@ struct pack_command {
     const char *store;
     const char *part;
     int64_t frame_side;
+    double gop_s;
+    int64_t short_side;
+    double clip_mpixels;
 };
 
 struct pack_display {
@@ -77,6 +80,11 @@ static void print_summary(const struct pack_command *command, const struct pack_
                  s->shards == 1 ? "" : "s");
     if (s->new_videos + s->new_skipped < s->videos + s->skipped)
         (void)printf("%" PRId64 " of them new, the others were there already\n", s->new_videos);
+    if (s->encoded > 0)
+        (void)printf("%" PRId64 " dear videos are encoded again\n", s->encoded);
+    if (s->kept > 0)
+        (void)printf("%" PRId64 " dear videos are kept as they are: %s/%s says why\n", s->kept,
+                     command->output, PACK_REPORT_NAME);
     if (s->left > 0)
         (void)printf("%" PRId64 " shards are left to other parts\n", s->left);
     if (s->skipped + s->duplicates > 0)
@@ -97,6 +105,17 @@ static ls_status read_part(int *part, int *parts, const char *text)
     return LS_OK;
 }
 
+static ls_status check_encoding(const struct pack_command *command)
+{
+    if (command->gop_s > 0 && strcmp(command->store, "frames") == 0)
+        return LS_FAIL(LS_USAGE, "pack: --gop encodes packets again: it does not go with "
+                                 "--store frames");
+    if (command->short_side > 0 && command->gop_s == 0)
+        return LS_FAIL(LS_USAGE, "pack: --short-side is for videos that --gop encodes again; "
+                                 "stored frames have --frame-side");
+    return LS_OK;
+}
+
 static ls_status run_pack(const void *given)
 {
     const struct pack_command *command = given;
@@ -107,6 +126,8 @@ static ls_status run_pack(const void *given)
     int part;
     int parts;
     ls_status st = read_part(&part, &parts, command->part);
+    if (st == LS_OK)
+        st = check_encoding(command);
     if (st != LS_OK)
         return st;
     display.next_s = display.terminal ? bar_every_s : line_every_s;
@@ -118,6 +139,9 @@ static ls_status run_pack(const void *given)
             .output = command->output,
             .jobs = (int)command->jobs,
             .frame_side = strcmp(command->store, "frames") == 0 ? (int)command->frame_side : 0,
+            .encoding = {.gop_s = command->gop_s,
+                         .short_side = (int)command->short_side,
+                         .clip_pixels = command->clip_mpixels * 1e6},
             .part = part,
             .parts = parts,
             .shard_bytes = (uint64_t)command->shard_mb << 20,
@@ -182,6 +206,35 @@ static const struct option pack_table[] = {
      .low = 16,
      .high = 8192,
      .help = "With --store frames: frames are made smaller until their shorter side is N pixels."},
+    {.name = "gop",
+     .type = OPTION_NUMBER,
+     .offset = offsetof(struct pack_command, gop_s),
+     .word = "SECONDS",
+     .initial = "0",
+     .low = 0,
+     .high = 3600,
+     .help = "Encode dear videos again, as H.264 with a key frame at least every so many seconds; "
+             "0: none. Shown frames, times, orientation and colours stay; a dear video that cannot "
+             "keep them is kept as it is, and the report says why."},
+    {.name = "short-side",
+     .type = OPTION_INTEGER,
+     .offset = offsetof(struct pack_command, short_side),
+     .word = "N",
+     .initial = "0",
+     .low = 0,
+     .high = 8192,
+     .help = "With --gop: what is encoded again is made smaller until its shorter side is N "
+             "pixels; 0: sizes stay."},
+    {.name = "dear",
+     .type = OPTION_NUMBER,
+     .offset = offsetof(struct pack_command, clip_mpixels),
+     .word = "MPIXELS",
+     .initial = "100",
+     .low = 0,
+     .high = 1000000000,
+     .help = "With --gop: a video is dear when a clip of it (16 frames at 4 frames/s, mean over "
+             "all positions) makes a loader decode more than so many million pixels. 100 are about "
+             "0.15 s of one core."},
 };
 
 const struct command command_pack = {
@@ -191,7 +244,8 @@ const struct command command_pack = {
     .details =
         "Packs video files and images into DATASET: a folder (all files below it), a list with a "
         "line `path label` for each file (names ending in .csv or .txt), or single files. "
-        "Compressed packets are copied, never encoded again. Files that cannot be used are "
+        "Compressed packets are copied, never encoded again unless --gop says so. Files that "
+        "cannot be used are "
         "skipped, "
         "and DATASET/" PACK_REPORT_NAME " says why; that is no failure unless nothing at all could "
         "be packed (exit code 11). The command can be stopped at any moment and given again, and "

@@ -28,13 +28,17 @@ static const double silence_limit_s = 1800;
 static const double step_limit_s = 1;
 static const double sign_every_s = 1;
 
+/* SIGKILL comes from outside: a person, or the system when memory is short.  That says little of
+ * the file, so it is tried more often, and a later pack tries it again. */
+enum { CRASHES_MAX = 2, KILLS_MAX = 8 };
+
 struct worker {
     pid_t pid;
     int socket;
     struct pool_task task;
-    int crashes;       /* of its present task */
-    double computed_s; /* its processor time when it was last heard */
-    double silence_s;  /* waited for it since */
+    int crashes, kills; /* of its present task: by itself, and from outside */
+    double computed_s;  /* its processor time when it was last heard */
+    double silence_s;   /* waited for it since */
 };
 
 struct pool {
@@ -251,10 +255,31 @@ ls_status pool_start(struct pool *pool, struct pool_task task)
         struct worker *worker = &pool->workers[i];
         if (worker->task.kind != POOL_NONE)
             continue;
-        worker->crashes = 0;
+        worker->crashes = worker->kills = 0;
         return give(worker, task);
     }
     return LS_FAIL(LS_FAILED, "no idle worker");
+}
+
+/* Give a task up: why it ended, in `out`. */
+static ls_status give_up(const struct pool *pool, struct pool_result *out, const char *reason,
+                         bool killed)
+{
+    ls_status st = LS_OK;
+    if (out->task.kind == POOL_SHARD) {
+        out->status = LS_FAIL(LS_IO, "%s: %s while writing",
+                              pool->plan->shards[out->task.index].path, reason);
+        (void)snprintf(out->text, sizeof out->text, "%s", status_message());
+        return LS_OK;
+    }
+    const struct plan_file *file = &pool->plan->files[out->task.index];
+    struct pack_source source = file->source;
+    if (killed)
+        source.mtime_ns = 0; /* as if it had changed since */
+    LS_TRY(pack_skip(file->part_path, &source, reason));
+    out->skipped = true;
+done:
+    return st;
 }
 
 /* A worker is gone, or silent: replace it, and try its task again or give it up. */
@@ -266,10 +291,13 @@ static ls_status replace(struct pool *pool, struct worker *worker, struct pool_r
     char reason[160];
     int how = end_worker(worker);
     int number = WIFSIGNALED(how) ? WTERMSIG(how) : 0;
+    const bool killed = number == SIGKILL && !silent;
     LS_TRY(start_worker(pool, worker));
     if (task.kind == POOL_NONE)
         goto done;
-    if (worker->crashes++ == 0 && !silent) {
+    worker->crashes += !killed;
+    worker->kills += killed;
+    if (!silent && worker->crashes < CRASHES_MAX && worker->kills < KILLS_MAX) {
         LS_TRY(give(worker, task));
         goto done;
     }
@@ -278,17 +306,13 @@ static ls_status replace(struct pool *pool, struct worker *worker, struct pool_r
     if (silent)
         (void)snprintf(reason, sizeof reason, "decoding hangs: no progress for %.0f s",
                        computing_limit_s);
+    else if (killed)
+        (void)snprintf(reason, sizeof reason,
+                       "its worker process was killed %d times (is memory short? fewer --jobs)",
+                       worker->kills);
     else
         (void)snprintf(reason, sizeof reason, "its worker process died twice (signal %d)", number);
-    if (task.kind == POOL_SHARD) {
-        out->status =
-            LS_FAIL(LS_IO, "%s: %s while writing", pool->plan->shards[task.index].path, reason);
-        (void)snprintf(out->text, sizeof out->text, "%s", status_message());
-        goto done;
-    }
-    const struct plan_file *file = &pool->plan->files[task.index];
-    LS_TRY(pack_skip(file->part_path, &file->source, reason));
-    out->skipped = true;
+    LS_TRY(give_up(pool, out, reason, killed));
 done:
     return st;
 }

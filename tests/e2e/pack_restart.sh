@@ -11,7 +11,7 @@ read -ra options <<<"--jobs 2 --shard-mb 1 ${PACK_OPTIONS:-}"
 read -ra videos <<<"${VIDEOS:-$WORK/videos}"
 
 if [ -z "${VIDEOS:-}" ]; then
-    "$BUILD/tools/motion_videos" -o "$WORK/videos" --count 120 >"$WORK/log" 2>&1 || fail "no videos: $(tail -1 "$WORK/log")"
+    "$BUILD/tools/motion_videos" -o "$WORK/videos" --count 300 >"$WORK/log" 2>&1 || fail "no videos: $(tail -1 "$WORK/log")"
     printf 'not a video\n' >"$WORK/videos/text.mp4"
     : >"$WORK/videos/empty.mp4"
 fi
@@ -56,7 +56,7 @@ check
 
 rows=$WORK/once/pack-report.csv
 if [ -z "${VIDEOS:-}" ]; then
-    [ "$(grep -c ',ok,' "$rows")" = 120 ] || fail "$(grep -c ',ok,' "$rows") of 120 videos"
+    [ "$(grep -c ',ok,' "$rows")" = 300 ] || fail "$(grep -c ',ok,' "$rows") of 300 videos"
     [ "$(grep -c ',skipped,' "$rows")" = 3 ] || fail "the list and the two files that are no videos"
 fi
 

@@ -73,21 +73,6 @@ done:
     return st;
 }
 
-static ls_status open_counters(struct loader *loader)
-{
-    ls_status st = LS_OK;
-    const int datasets = loader->config->data.dataset_count;
-    int64_t videos = 0;
-    LS_TRY(core_alloc(&loader->named_first, datasets));
-    for (int d = 0; d < datasets; d++) {
-        loader->named_first[d] = videos;
-        videos += dataset_video_count(loader->datasets[d]);
-    }
-    LS_TRY(core_alloc(&loader->named, videos / 64 + 1));
-done:
-    return st;
-}
-
 static ls_status open_slots(struct loader *loader)
 {
     ls_status st = LS_OK;
@@ -110,6 +95,7 @@ static ls_status open_slots(struct loader *loader)
         LS_TRY(core_alloc(&slot->batch.sources, clips));
         LS_TRY(core_alloc(&slot->bad_draws, config->data.dataset_count));
         slot->batch.bad_draws = slot->bad_draws;
+        slot->batch.bad_videos = &slot->bad_videos;
         for (int g = 0; g < config->mask_count; g++) {
             LS_TRY(core_alloc(&slot->masks[g].context, clips * tokens));
             LS_TRY(core_alloc(&slot->masks[g].predicted, clips * tokens));
@@ -199,7 +185,6 @@ ls_status loader_open(struct loader **out, const struct config *config,
     for (int i = 0; i < skip_count; i++)
         loader->skip[i] = skip[i];
     LS_TRY(open_draw(loader));
-    LS_TRY(open_counters(loader));
     LS_TRY(open_slots(loader));
     LS_TRY(open_lock(loader));
     loader->plan = (struct clip_plan){.config = config,
@@ -263,8 +248,6 @@ void loader_close(struct loader **out)
     }
     draw_close(&loader->draw);
     free(loader->skip);
-    free(loader->named);
-    free(loader->named_first);
     free(loader);
     *out = NULL;
 }

@@ -48,6 +48,7 @@ struct loader_batch {
     struct loader_clip_source *sources; /* [B] */
     const int64_t *bad_draws; /* [datasets] draws that failed and were replaced; those that did not
                                * are in `sources` */
+    const struct bad_videos *bad_videos; /* whose they were */
     struct hash128 draw_hash; /* of pixels and mask lists, bound to the micro-batch number: sum over
                                * a step's micro-batches (hash_add) is the step's draw_hash */
 };
@@ -79,7 +80,7 @@ void loader_close(struct loader **loader);
  * `timeout_s`.  `*out` is lent until loader_release; config->run.prefetch + 1 batches exist, so
  * each further one that is lent is one less decoded ahead.  One thread.
  *
- * A video that cannot be decoded is replaced by the sample's next draw, warned of once and counted
+ * A video that cannot be decoded is replaced by the sample's next draw and told of
  * in the batch; whether a run has too many of them is its caller's to say (clip_bad_limit).  Local.
  * Errors: LS_DATA when too many draws of a sample failed in a row (names the dataset); LS_IO;
  * LS_TIMEOUT naming the videos waited for; LS_USAGE when all batches are lent.  After an error the

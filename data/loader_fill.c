@@ -19,18 +19,13 @@ void loader_note_bad(void *context, int dataset, int64_t video, const char *reas
 {
     struct filler *filler = context;
     struct loader *loader = filler->loader;
-    const int64_t bit = loader->named_first[dataset] + video;
-    const uint64_t mask = (uint64_t)1 << (bit % 64);
+    struct slot *slot = filler->slot;
     (void)pthread_mutex_lock(&loader->lock);
-    const bool known = (loader->named[bit / 64] & mask) != 0;
-    loader->named[bit / 64] |= mask;
-    filler->slot->bad_draws[dataset]++;
-    reasons_add(&filler->slot->reasons, dataset,
-                dataset_video(loader->datasets[dataset], video).name, reason);
+    slot->bad_draws[dataset]++;
+    bad_videos_add(&slot->bad_videos, dataset, video, reason);
+    reasons_add(&slot->reasons, dataset, dataset_video(loader->datasets[dataset], video).name,
+                reason);
     (void)pthread_mutex_unlock(&loader->lock);
-    if (!known)
-        log_warn("video_replaced dataset=%s video=%lld reason=\"%s\"",
-                 dataset_path(loader->datasets[dataset]), (long long)video, reason);
 }
 
 /* The draws of step `step`: those of the step-th number that is not skipped. */
@@ -52,6 +47,7 @@ static void start_slot(struct loader *loader, struct slot *slot)
     for (int d = 0; d < loader->config->data.dataset_count; d++)
         slot->bad_draws[d] = 0;
     slot->reasons = (struct reasons){.kinds = 0};
+    slot->bad_videos = (struct bad_videos){.count = 0};
     batch->step = loader->first_step + slot->sequence / loader->micro_count;
     batch->micro_batch = loader->micro_first + (int)(slot->sequence % loader->micro_count);
     slot->draw_step = draw_step_of(loader, batch->step);

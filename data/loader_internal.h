@@ -25,6 +25,7 @@ struct slot {
     int next_task;      /* 0: masks, 1 .. B: clips; B + 1: all taken */
     int running;        /* tasks taken and not ended; filled when 0 and all are taken */
     int64_t *bad_draws; /* [datasets] */
+    struct bad_videos bad_videos;
     struct reasons reasons;
     ls_status status; /* first failure by task, not by time: what one thread would have met */
     int status_task;
@@ -61,8 +62,6 @@ struct loader {
     pthread_cond_t ready; /* a batch was filled */
     int64_t next_start;   /* sequence number of the next batch to fill */
     int64_t next_out;     /* and to hand out */
-    uint64_t *named;      /* one bit a video of all datasets: warned of */
-    int64_t *named_first; /* [datasets] first bit */
     struct loader_counters counters;
 };
 
@@ -72,7 +71,7 @@ bool loader_slot_filled(const struct loader *loader, const struct slot *slot);
 /* Body of a decode thread. */
 void *loader_fill(void *filler);
 
-/* Count a bad draw and warn of the video once: clip_plan.failed. */
+/* Count a bad draw and remember its video: clip_plan.failed. */
 void loader_note_bad(void *filler, int dataset, int64_t video, const char *reason);
 
 #endif

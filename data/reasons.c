@@ -107,3 +107,22 @@ void reasons_text(char *out, size_t bytes, const struct reasons *reasons, int da
         used += (size_t)count;
     }
 }
+
+void bad_videos_add(struct bad_videos *videos, int dataset, int64_t video, const char *message)
+{
+    for (int64_t i = 0; i < videos->count; i++)
+        if (videos->list[i].dataset == dataset && videos->list[i].video == video)
+            return;
+    if (videos->count == BAD_VIDEOS_MAX)
+        return;
+    struct bad_video *one = &videos->list[videos->count++];
+    one->dataset = dataset;
+    one->video = video;
+    (void)snprintf(one->text, sizeof one->text, "%s", message);
+}
+
+void bad_videos_merge(struct bad_videos *into, const struct bad_videos *from)
+{
+    for (int64_t i = 0; i < from->count; i++)
+        bad_videos_add(into, from->list[i].dataset, from->list[i].video, from->list[i].text);
+}

@@ -18,16 +18,26 @@ enum { TOLD_BYTES = 512 };
 struct draws {
     int count; /* of datasets */
     struct draw_count *run, *step;
+    struct bad_videos bad_videos; /* of the step */
+    uint64_t *named;              /* one bit a video of all datasets */
+    int64_t *named_first;         /* [datasets] first bit */
 };
 
-ls_status draws_open(struct draws **out, int datasets)
+ls_status draws_open(struct draws **out, struct dataset *const *datasets, int count)
 {
     ls_status st = LS_OK;
     struct draws *draws = NULL;
+    int64_t videos = 0;
     LS_TRY(core_alloc(&draws, 1));
-    draws->count = datasets;
-    LS_TRY(core_alloc(&draws->run, datasets));
-    LS_TRY(core_alloc(&draws->step, datasets));
+    draws->count = count;
+    LS_TRY(core_alloc(&draws->run, count));
+    LS_TRY(core_alloc(&draws->step, count));
+    LS_TRY(core_alloc(&draws->named_first, count));
+    for (int d = 0; d < count; d++) {
+        draws->named_first[d] = videos;
+        videos += dataset_video_count(datasets[d]);
+    }
+    LS_TRY(core_alloc(&draws->named, videos / 64 + 1));
     *out = draws;
     draws = NULL;
 done:
@@ -41,6 +51,8 @@ void draws_close(struct draws **draws)
         return;
     free((*draws)->run);
     free((*draws)->step);
+    free((*draws)->named);
+    free((*draws)->named_first);
     free(*draws);
     *draws = NULL;
 }
@@ -48,6 +60,7 @@ void draws_close(struct draws **draws)
 void draws_begin_step(struct draws *draws)
 {
     memset(draws->step, 0, (size_t)draws->count * sizeof *draws->step);
+    draws->bad_videos = (struct bad_videos){.count = 0};
 }
 
 void draws_take(struct draws *draws, const struct loader_batch *batch)
@@ -58,6 +71,21 @@ void draws_take(struct draws *draws, const struct loader_batch *batch)
         draws->step[d].drawn += batch->bad_draws[d];
         draws->step[d].bad += batch->bad_draws[d];
     }
+    bad_videos_merge(&draws->bad_videos, batch->bad_videos);
+}
+
+const struct bad_videos *draws_bad_videos(const struct draws *draws)
+{
+    return &draws->bad_videos;
+}
+
+bool draws_name(struct draws *draws, const struct bad_video *video)
+{
+    const int64_t bit = draws->named_first[video->dataset] + video->video;
+    const uint64_t mask = (uint64_t)1 << (bit % 64);
+    const bool first = (draws->named[bit / 64] & mask) == 0;
+    draws->named[bit / 64] |= mask;
+    return first;
 }
 
 void draws_put(double *out, const struct draws *draws)
@@ -180,12 +208,34 @@ bool draws_read(struct draws *draws, const char *text, struct hash128 datasets)
     return good;
 }
 
+/* Rank 0 names the bad videos of all ranks, each once.  Collective. */
+static ls_status name_bad_videos(const struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    struct bad_videos *all = NULL;
+    const struct bad_videos *mine = draws_bad_videos(trainer->draws);
+    LS_TRY(core_alloc(&all, trainer->size));
+    LS_TRY(comm_exchange(trainer->group, mine, sizeof *mine, all));
+    for (int r = 0; trainer->rank == 0 && r < trainer->size; r++)
+        for (int64_t i = 0; i < all[r].count; i++) {
+            const struct bad_video *one = &all[r].list[i];
+            if (draws_name(trainer->draws, one))
+                log_warn("video_replaced dataset=%s video=%" PRId64 " reason=\"%s\"",
+                         dataset_path(trainer->datasets[one->dataset]), one->video, one->text);
+        }
+done:
+    free(all);
+    return st;
+}
+
 ls_status trainer_judge_draws(struct trainer *trainer, int64_t *replaced, const double *sums)
 {
     ls_status st = LS_OK;
     const double share = trainer->config->data.max_bad_share;
     struct reasons *all = NULL;
     *replaced = draws_add(trainer->draws, sums);
+    if (*replaced > 0)
+        LS_TRY(name_bad_videos(trainer));
     const int worst = draws_worst(trainer->draws, share);
     if (worst < 0)
         return LS_OK;

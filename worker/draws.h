@@ -17,8 +17,8 @@ struct draw_count {
     int64_t bad;
 };
 
-/* Nothing drawn.  Local.  Errors: LS_NOMEM. */
-ls_status draws_open(struct draws **out, int datasets) LS_MUST_CHECK;
+/* Nothing drawn.  The datasets are looked at during the call only.  Local.  Errors: LS_NOMEM. */
+ls_status draws_open(struct draws **out, struct dataset *const *datasets, int count) LS_MUST_CHECK;
 void draws_close(struct draws **draws);
 
 /* This rank's draws of a step: none, then those of a micro-batch more.  Local. */
@@ -31,6 +31,11 @@ void draws_put(double *out, const struct draws *draws);
 /* Count the step with these sums; returns how many of its draws failed.  Local; the same on all
  * ranks. */
 int64_t draws_add(struct draws *draws, const double *sums);
+
+/* Bad videos of this rank's draws of the step; and whether a video is named for the first time.
+ * Local. */
+const struct bad_videos *draws_bad_videos(const struct draws *draws);
+bool draws_name(struct draws *draws, const struct bad_video *video);
 
 struct draw_count draws_of(const struct draws *draws, int dataset);
 

@@ -72,7 +72,7 @@ ls_status trainer_step_open(struct trainer *trainer)
     LS_TRY(core_alloc_bytes(&trainer->votes, (size_t)trainer->size, sizeof(struct vote)));
     LS_TRY(core_alloc(&trainer->sums, sums_count(trainer)));
     LS_TRY(core_alloc(&trainer->gram, dim * dim));
-    LS_TRY(draws_open(&trainer->draws, trainer->config->data.dataset_count));
+    LS_TRY(draws_open(&trainer->draws, trainer->datasets, trainer->config->data.dataset_count));
     LS_TRY(core_alloc(&trainer->clips,
                       (int64_t)trainer->micro_count * trainer->config->data.batch_size));
 done:

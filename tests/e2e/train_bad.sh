@@ -24,8 +24,9 @@ replaced() { grep -o '"replaced_draws":[0-9]*' "$WORK/$1/metrics.jsonl"; }
 [ "$(replaced few1)" = "$(replaced few3)" ] || fail "one and three workers replaced other draws"
 sum=$(replaced few1 | awk -F: '{ n += $2 } END { print n }')
 grep -q "draws dataset=$WORK/clean drawn=[0-9]* replaced=$sum\$" "$WORK/few1.log" || fail "the log does not count $sum draws"
-twice=$(grep -o 'video_replaced dataset=.*' "$WORK/few1.log" | sort | uniq -d | head -1)
-[ -z "$twice" ] || fail "named twice: $twice"
+named() { grep -o 'video_replaced dataset=.*' "$WORK/$1.log" | sort; }
+[ -z "$(named few3 | uniq -d)" ] || fail "named twice: $(named few3 | uniq -d | head -1)"
+[ "$(named few1)" = "$(named few3)" ] || fail "one and three workers name other videos"
 
 # stops RUN WORKERS: gives up in the end; prints the step and the line.
 stops() {

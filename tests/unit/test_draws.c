@@ -80,7 +80,7 @@ static struct ending run_once(struct fake_setting *setting, int ranks)
 {
     struct draws *draws = NULL;
     struct ending ending;
-    assert_int_equal(draws_open(&draws, DATASETS), LS_OK);
+    assert_int_equal(draws_open(&draws, setting->datasets, DATASETS), LS_OK);
     run_steps(&ending, setting, draws, ranks, 0, STEPS);
     draws_close(&draws);
     return ending;
@@ -123,12 +123,12 @@ static void a_resume_anywhere_gives_up_at_the_same_step(void **state)
         struct draws *draws = NULL;
         struct ending got;
         char *saved = NULL;
-        assert_int_equal(draws_open(&draws, DATASETS), LS_OK);
+        assert_int_equal(draws_open(&draws, setting.datasets, DATASETS), LS_OK);
         run_steps(&got, &setting, draws, 2, 0, stop);
         assert_int_equal(got.dataset, -1);
         assert_int_equal(draws_write(&saved, draws, datasets_hash), LS_OK);
         draws_close(&draws);
-        assert_int_equal(draws_open(&draws, DATASETS), LS_OK);
+        assert_int_equal(draws_open(&draws, setting.datasets, DATASETS), LS_OK);
         assert_true(draws_read(draws, saved, datasets_hash));
         run_steps(&got, &setting, draws, 4, stop, STEPS);
         assert_same_counts(&got, &expected);
@@ -155,10 +155,12 @@ static void the_share_is_the_datasets_own(void **state)
 static void the_line_says_which_how_many_and_why(void **state)
 {
     (void)state;
+    struct fake_setting setting;
     struct draws *draws = NULL;
     struct reasons reasons = {.kinds = 0};
     const double sums[2 * DATASETS] = {50, 1, 40, 12};
-    assert_int_equal(draws_open(&draws, DATASETS), LS_OK);
+    fake_setting_init(&setting, DATASETS);
+    assert_int_equal(draws_open(&draws, setting.datasets, DATASETS), LS_OK);
     assert_int_equal(draws_add(draws, sums), 13);
     for (int i = 0; i < 6; i++)
         reasons_add(&reasons, 1, "b.mp4",
@@ -195,6 +197,32 @@ static void more_kinds_of_reasons_than_are_kept_do_no_harm(void **state)
     assert_true(strlen(text) < sizeof text);
 }
 
+static void videos_are_named_once_however_often_they_fail(void **state)
+{
+    (void)state;
+    struct fake_setting setting;
+    struct draws *draws = NULL;
+    struct bad_videos step = {.count = 0};
+    struct bad_videos other = {.count = 0};
+    fake_setting_init(&setting, DATASETS);
+    assert_int_equal(draws_open(&draws, setting.datasets, DATASETS), LS_OK);
+    for (int i = 0; i < 3; i++) {
+        bad_videos_add(&step, 0, 5, "a");
+        bad_videos_add(&step, 1, 5, "b");
+    }
+    assert_int_equal(step.count, 2);
+    assert_true(draws_name(draws, &step.list[0]));
+    assert_true(draws_name(draws, &step.list[1]));
+    assert_false(draws_name(draws, &step.list[0]));
+    for (int64_t v = 0; v < 3 * BAD_VIDEOS_MAX; v++)
+        bad_videos_add(&other, 0, v, "c");
+    assert_int_equal(other.count, BAD_VIDEOS_MAX);
+    bad_videos_merge(&step, &other);
+    assert_int_equal(step.count, BAD_VIDEOS_MAX);
+    assert_string_equal(step.list[0].text, "a"); /* 0:5 was there */
+    draws_close(&draws);
+}
+
 /* Somebody mended a dataset, or another one is used: its past is not held against it. */
 static void counts_of_other_datasets_are_not_taken_up(void **state)
 {
@@ -209,8 +237,10 @@ static void counts_of_other_datasets_are_not_taken_up(void **state)
         "{\"datasets\":\"000000000000000b0000000000000007\",\"drawn\":[9,1.5],\"bad\":[1,1]}",
         "no JSON",
     };
+    struct fake_setting setting;
     struct draws *draws = NULL;
-    assert_int_equal(draws_open(&draws, DATASETS), LS_OK);
+    fake_setting_init(&setting, DATASETS);
+    assert_int_equal(draws_open(&draws, setting.datasets, DATASETS), LS_OK);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_false(draws_read(draws, wrong[i], datasets_hash));
         assert_int_equal(draws_of(draws, 0).drawn, 0);
@@ -231,6 +261,7 @@ int main(void)
         cmocka_unit_test(the_share_is_the_datasets_own),
         cmocka_unit_test(the_line_says_which_how_many_and_why),
         cmocka_unit_test(more_kinds_of_reasons_than_are_kept_do_no_harm),
+        cmocka_unit_test(videos_are_named_once_however_often_they_fail),
         cmocka_unit_test(counts_of_other_datasets_are_not_taken_up),
     };
     log_open(-1, LOG_LEVEL_ERROR);

@@ -258,7 +258,7 @@ void fake_take(struct fake_seen *out, int count, struct loader *loader, const st
 {
     for (int i = 0; i < count; i++) {
         struct loader_batch *batch = NULL;
-        ls_status st = loader_next(loader, &batch, 20.0);
+        ls_status st = loader_next(loader, &batch, 100.0);
         if (st != LS_OK)
             fail_msg("batch %d: %s", i, status_text());
         out[i] = look_at(batch, config);

@@ -32,7 +32,7 @@ const char *__asan_default_options(void)  /* NOLINT(bugprone-reserved-identifier
 static int open_group(void **state)
 {
     (void)state;
-    return comm_open(&group, &(struct comm_options){.timeout_s = 5}) == LS_OK ? 0 : -1;
+    return comm_open(&group, &(struct comm_options){.timeout_s = 100}) == LS_OK ? 0 : -1;
 }
 
 static int close_group(void **state)

@@ -104,7 +104,7 @@ static void pixels_are_those_of_the_frames_drawn(void **state)
     struct loader *loader = fake_loader_open(&setting, 3, 0, 4);
     for (int i = 0; i < 12; i++) {
         struct loader_batch *batch = NULL;
-        assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
+        assert_int_equal(loader_next(loader, &batch, 100.0), LS_OK);
         assert_int_equal(batch->clips, 3);
         assert_int_equal(batch->frames, 8);
         for (int b = 0; b < 3; b++) {
@@ -160,18 +160,18 @@ static void batches_are_recycled(void **state)
     setting.made[0].restless = false;
     struct loader *loader = fake_loader_open(&setting, 0, 0, 4);
     for (int i = 0; i < 3; i++) { /* prefetch + 1 */
-        assert_int_equal(loader_next(loader, &lent[i], 20.0), LS_OK);
+        assert_int_equal(loader_next(loader, &lent[i], 100.0), LS_OK);
         for (int k = 0; k < i; k++)
             assert_ptr_not_equal(lent[i], lent[k]);
     }
-    assert_int_equal(loader_next(loader, &lent[3], 20.0), LS_USAGE);
+    assert_int_equal(loader_next(loader, &lent[3], 100.0), LS_USAGE);
     assert_non_null(strstr(status_message(), "lent"));
     for (int i = 0; i < 3; i++)
         loader_release(loader, lent[i]);
     size_t used = 0;
     for (int i = 0; i < 200; i++) {
         struct loader_batch *batch = NULL;
-        assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
+        assert_int_equal(loader_next(loader, &batch, 100.0), LS_OK);
         assert_true(batch == lent[0] || batch == lent[1] || batch == lent[2]);
         loader_release(loader, batch);
         if (i == 50)
@@ -216,7 +216,7 @@ static void micro_batches_hold_clips_of_one_length(void **state)
         struct loader *loader = fake_loader_open(&setting, 0, 0, 4);
         for (int i = 0; i < 24; i++) {
             struct loader_batch *batch = NULL;
-            assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
+            assert_int_equal(loader_next(loader, &batch, 100.0), LS_OK);
             assert_int_equal(batch->frames, batch->frames_group == 0 ? 8 : 4);
             int tokens = batch->frames / 2 * 4 * 6;
             for (int b = 0; b < 3; b++)
@@ -241,7 +241,7 @@ static void weights_of_videos_reach_the_draws(void **state)
     struct loader *loader = fake_loader_open(&setting, 0, 0, 4);
     for (int i = 0; i < 10; i++) {
         struct loader_batch *batch = NULL;
-        assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
+        assert_int_equal(loader_next(loader, &batch, 100.0), LS_OK);
         for (int b = 0; b < 3; b++)
             assert_int_equal(batch->sources[b].video, 1);
         loader_release(loader, batch);
@@ -261,7 +261,7 @@ static void timestamps_choose_frames_by_time(void **state)
     struct loader *loader = fake_loader_open(&setting, 0, 0, 4);
     for (int i = 0; i < 40; i++) {
         struct loader_batch *batch = NULL;
-        assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
+        assert_int_equal(loader_next(loader, &batch, 100.0), LS_OK);
         for (int b = 0; b < 3; b++) {
             const struct loader_clip_source *source = &batch->sources[b];
             assert_int_equal(source->frame_step, 0);
@@ -294,7 +294,7 @@ static void a_crop_box_moves_when_asked_to(void **state)
         struct loader *loader = fake_loader_open(&setting, 0, 0, 4);
         for (int i = 0; i < 10; i++) {
             struct loader_batch *batch = NULL;
-            assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
+            assert_int_equal(loader_next(loader, &batch, 100.0), LS_OK);
             for (int b = 0; b < 3; b++)
                 moved += memcmp(&batch->sources[b].box, &batch->sources[b].last_box,
                                 sizeof batch->sources[b].box) != 0;
@@ -321,7 +321,7 @@ static void clips_are_erased_as_often_as_asked(void **state)
         fake_take(seen[threads - 1], 16, loader, &setting.config);
         for (int i = 0; threads == 1 && i < 30; i++) {
             struct loader_batch *batch = NULL;
-            assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
+            assert_int_equal(loader_next(loader, &batch, 100.0), LS_OK);
             for (int b = 0; b < 3; b++) {
                 const uint8_t *clip = batch->pixels + (ptrdiff_t)b * 8 * FRAME;
                 const uint8_t level =
@@ -350,7 +350,7 @@ static void closing_does_not_wait_for_batches(void **state)
         struct loader *loader = fake_loader_open(&setting, 0, 0, 4);
         struct loader_batch *batch = NULL;
         if (i % 2 == 0)
-            assert_int_equal(loader_next(loader, &batch, 20.0), LS_OK);
+            assert_int_equal(loader_next(loader, &batch, 100.0), LS_OK);
         loader_close(&loader);
     }
 }

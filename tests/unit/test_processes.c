@@ -16,12 +16,12 @@
 #include "launcher/processes.h"
 
 /* A child with a child with a child ..., `depth` of them, which wait until they are killed (or for
- * 20 s, should the test fail first); the last one writes to `ready`. */
+ * 100 s, should the test fail first); the last one writes to `ready`. */
 static _Noreturn void wait_in_line(int depth, int ready)
 {
     while (depth > 1 && fork() == 0) /* the child goes on with the line, the parent waits */
         depth--;
-    (void)alarm(20);
+    (void)alarm(100);
     if (depth == 1 && write(ready, "x", 1) != 1)
         _exit(1);
     for (;;)
@@ -44,7 +44,7 @@ static void children_of_children_are_ended_too(void **state)
     assert_int_equal(close(ready[1]), 0);
     double start_s = clock_now_s();
     processes_end_leftovers(0.2);
-    assert_true(clock_now_s() - start_s < 2);
+    assert_true(clock_now_s() - start_s < 50);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(errno, ECHILD);
 }
@@ -59,8 +59,8 @@ static void those_that_end_by_themselves_are_waited_for(void **state)
         _exit(0);
     }
     double start_s = clock_now_s();
-    processes_end_leftovers(10);
-    assert_true(clock_now_s() - start_s < 5);
+    processes_end_leftovers(100);
+    assert_true(clock_now_s() - start_s < 50);
     assert_int_equal(waitpid(child, NULL, WNOHANG), -1);
 }
 

@@ -20,7 +20,7 @@
 #include "core/log.h"
 #include "worker/saver.h"
 
-enum { WAIT_S = 20 };
+enum { WAIT_S = 100 };
 
 static const struct model_shape shape = {.patch = 8,
                                          .tubelet = 2,

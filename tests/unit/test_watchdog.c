@@ -44,7 +44,7 @@ static int child_code(int64_t run_epoch, int rank, int collectives, double limit
         for (int i = 0; i < collectives; i++)
             flight_collective("sum", i, 1024);
         flight_waits(collectives % 2 == 0);
-        clock_sleep_s(hangs ? 20 : 0.5);
+        clock_sleep_s(hangs ? 100 : 0.5);
         _exit(0);
     }
     int status = 0;
@@ -60,7 +60,7 @@ static void a_hanging_process_ends_with_the_code_of_a_timeout(void **state)
     int count = 0;
     double start_s = clock_now_s();
     assert_int_equal(child_code(1, 0, 1000, 0.2, true), 14);
-    assert_true(clock_now_s() - start_s < 5);
+    assert_true(clock_now_s() - start_s < 50);
     assert_int_equal(run_ends_read(&ends, &count, run, 1), LS_OK);
     assert_int_equal(count, 1);
     assert_int_equal(ends[0].status, LS_TIMEOUT);
@@ -72,7 +72,7 @@ static void a_hanging_process_ends_with_the_code_of_a_timeout(void **state)
 static void a_process_within_its_deadline_is_left_alone(void **state)
 {
     (void)state;
-    assert_int_equal(child_code(2, 0, 1, 10, false), 0);
+    assert_int_equal(child_code(2, 0, 1, 100, false), 0);
     assert_int_equal(child_code(2, 0, 1, 0, false), 0);
 }
 
@@ -87,7 +87,7 @@ static void closing_too_long_is_no_failure(void **state)
         if (watchdog_open(&options) != LS_OK)
             _exit(1);
         watchdog_closing(7, 0.2);
-        clock_sleep_s(20);
+        clock_sleep_s(100);
         _exit(2);
     }
     int status = 0;

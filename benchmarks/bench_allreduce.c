@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/median.h"
 
 enum {
     REPEATS_LEAST = 5,
@@ -83,13 +84,6 @@ done:
     return st;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double left = *(const double *)a;
-    double right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
 /* All ranks do the same number of repeats: rank 0 says when it is enough. */
 static ls_status measure(const struct bench *bench, int64_t count)
 {
@@ -103,11 +97,9 @@ static ls_status measure(const struct bench *bench, int64_t count)
         more = repeats + 1 < REPEATS_LEAST || clock_now_s() - begin_s < bench->seconds;
         LS_TRY(comm_broadcast(bench->group, &more, sizeof more, 0));
     }
-    qsort(wall_s, (size_t)repeats, sizeof *wall_s, compare);
-    qsort(cpu_s, (size_t)repeats, sizeof *cpu_s, compare);
-    double cpu = cpu_s[repeats / 2] / bench->size;
+    double cpu = median_of(cpu_s, repeats) / bench->size;
     LS_TRY(comm_sum_f64(bench->group, &cpu, 1));
-    double wall = wall_s[repeats / 2];
+    double wall = median_of(wall_s, repeats);
     double bytes = (double)count * sizeof(float);
     double bus = 2.0 * (bench->size - 1) / bench->size * bytes / wall;
     if (bench->rank == 0)

@@ -18,6 +18,7 @@
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/median.h"
 #include "worker/saver.h"
 
 enum { REPEATS_MAX = 99, WRITE_BYTES = 4 << 20, WAIT_S = 3600 };
@@ -198,19 +199,6 @@ done:
     return st;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double left = *(const double *)a;
-    double right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
-static double median(double *values, long count)
-{
-    qsort(values, (size_t)count, sizeof *values, compare);
-    return values[count / 2];
-}
-
 /* "VmHWM" or "VmRSS" of this process, GB. */
 static double memory_gb(const char *key)
 {
@@ -248,9 +236,9 @@ static ls_status run(struct bench *bench)
         durable_s[r] = times.durable_s;
         bare_s[r] = times.bare_s;
     }
-    double copy = median(copy_s, repeats);
-    double durable = median(durable_s, repeats);
-    double bare = median(bare_s, repeats);
+    double copy = median_of(copy_s, repeats);
+    double durable = median_of(durable_s, repeats);
+    double bare = median_of(bare_s, repeats);
     printf("median: stands still %.3f s (%.2f GB/s), durable after %.2f s (%.3f GB/s), bare write "
            "%.2f s (%.3f GB/s): %.0f %% of it\n",
            copy, gb / copy, durable, gb / durable, bare, gb / bare, 100 * bare / durable);

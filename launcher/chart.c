@@ -3,8 +3,8 @@
 #include "launcher/chart.h"
 
 #include <math.h>
-#include <stdlib.h>
 
+#include "core/median.h"
 #include "launcher/history.h"
 #include "launcher/html.h"
 
@@ -91,13 +91,6 @@ static void cut(struct drawing *d)
                 history_range(chart->series[s].values, d->bounds[i], d->bounds[i + 1]);
 }
 
-static int compare(const void *a, const void *b)
-{
-    double left = *(const double *)a;
-    double right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
 /* Widen [low, high] by the bands' edges, less the outermost twentieth: one bad step in a long run
  * must not flatten all others. */
 static void cover_bands(const struct drawing *d, int series, double *low, double *high)
@@ -115,8 +108,8 @@ static void cover_bands(const struct drawing *d, int series, double *low, double
     }
     if (count == 0)
         return;
-    qsort(least, (size_t)count, sizeof *least, compare);
-    qsort(largest, (size_t)count, sizeof *largest, compare);
+    median_sort(least, count);
+    median_sort(largest, count);
     *low = fmin(*low, least[count / 20]);
     *high = fmax(*high, largest[count - 1 - count / 20]);
 }

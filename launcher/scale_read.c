@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/files.h"
+#include "core/median.h"
 #include "launcher/scale.h"
 
 enum { METRICS_BYTES_MAX = 64 << 20, FIELDS = 12 };
@@ -18,20 +19,6 @@ enum column { STEP_S, DATA_WAIT, COMM_WAIT, RANK_WAIT, CLIPS, COLUMNS };
 
 static const char *const column_names[COLUMNS] = {"step_s", "data_wait_s", "comm_wait_s",
                                                   "rank_wait_s", "clips_per_s"};
-
-static int compare(const void *a, const void *b)
-{
-    double left = *(const double *)a;
-    double right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
-/* Sorts `values`. */
-static double median(double *values, int64_t count)
-{
-    qsort(values, (size_t)count, sizeof *values, compare);
-    return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
-}
 
 /* One line of metrics into row `row` of every column; false when it is not whole. */
 static bool read_line(double *columns[COLUMNS], int64_t row, const char *line)
@@ -74,14 +61,14 @@ ls_status scale_read(struct scale_sample *out, const char *run, int64_t warm_up,
     for (int64_t i = 0; i < steps; i++)
         columns[CLIPS][i] *= columns[STEP_S][i]; /* of a step: the same in each */
     out->steps = steps;
-    out->step_s = median(columns[STEP_S], steps);
-    out->data_wait_s = median(columns[DATA_WAIT], steps);
-    out->comm_wait_s = median(columns[COMM_WAIT], steps);
-    out->rank_wait_s = median(columns[RANK_WAIT], steps);
-    out->clips = median(columns[CLIPS], steps);
+    out->step_s = median_of(columns[STEP_S], steps);
+    out->data_wait_s = median_of(columns[DATA_WAIT], steps);
+    out->comm_wait_s = median_of(columns[COMM_WAIT], steps);
+    out->rank_wait_s = median_of(columns[RANK_WAIT], steps);
+    out->clips = median_of(columns[CLIPS], steps);
     for (int64_t i = 0; i < steps; i++)
         columns[STEP_S][i] = fabs(columns[STEP_S][i] - out->step_s);
-    out->scatter = NORMAL_MAD * median(columns[STEP_S], steps) / out->step_s;
+    out->scatter = NORMAL_MAD * median_of(columns[STEP_S], steps) / out->step_s;
 done:
     for (int c = 0; c < COLUMNS; c++)
         free(columns[c]);
@@ -149,13 +136,13 @@ static void summarize(struct scale_point *out, const struct scale_samples *sampl
         count++;
     }
     out->repeats = count;
-    out->clips_per_s = median(rates, count);
+    out->clips_per_s = median_of(rates, count);
     out->slowest = rates[0];
     out->fastest = rates[count - 1];
-    out->step_s = median(steps, count);
-    out->data_share = median(shares[0], count);
-    out->comm_share = median(shares[1], count);
-    out->rank_share = median(shares[2], count);
+    out->step_s = median_of(steps, count);
+    out->data_share = median_of(shares[0], count);
+    out->comm_share = median_of(shares[1], count);
+    out->rank_share = median_of(shares[2], count);
 }
 
 static int by_nodes(const void *a, const void *b)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/files.h"
+#include "core/median.h"
 
 enum { EARLY = 20, RECENT = 20, RANKS = 3, DATA_WINDOW = 50, DATA_QUIET_WINDOWS = 20 };
 
@@ -75,21 +76,13 @@ static double ring_mean(const struct ring *ring)
     return ring->count > 0 ? sum / ring->count : 0;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double left = *(const double *)a;
-    double right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
 static double ring_median(const struct ring *ring)
 {
     double sorted[RECENT] = {0};
     if (ring->count == 0)
         return 0;
     memcpy(sorted, ring->values, (size_t)ring->count * sizeof *sorted);
-    qsort(sorted, (size_t)ring->count, sizeof *sorted, compare);
-    return sorted[ring->count / 2];
+    return median_of(sorted, ring->count);
 }
 
 /* Whether `word` is news: the figure passed its limit, upwards or downwards, and did not before. */

@@ -12,6 +12,7 @@
 
 #include "core/files.h"
 #include "core/log.h"
+#include "core/median.h"
 
 enum { RANKS_SORTED_MAX = 4096, LINE_A_RANK_BYTES = 320, WINDOWS_BETWEEN_WORDS = 20 };
 
@@ -64,13 +65,6 @@ void ranks_close(struct ranks **ranks)
     *ranks = NULL;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double left = *(const double *)a;
-    double right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
 /* The median rank's time for a part of one step; of two ranks the faster one's. */
 static double median(const struct ranks_step *steps, int size, enum ranks_part part)
 {
@@ -80,7 +74,7 @@ static double median(const struct ranks_step *steps, int size, enum ranks_part p
         return 0;
     for (int r = 0; r < count; r++)
         sorted[r] = steps[r].parts_s[part];
-    qsort(sorted, (size_t)count, sizeof *sorted, compare);
+    median_sort(sorted, count);
     return sorted[(count - 1) / 2];
 }
 

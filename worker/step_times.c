@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/median.h"
+
 enum { FIRST_STEPS = 3 };
 
 static const double LEAST_S = 60;
@@ -22,14 +24,7 @@ double step_times_median(const struct step_times *times)
     if (count == 0)
         return 0;
     memcpy(sorted, times->seconds, (size_t)count * sizeof *sorted);
-    for (int i = 1; i < count; i++) {
-        double value = sorted[i];
-        int to = i;
-        for (; to > 0 && sorted[to - 1] > value; to--)
-            sorted[to] = sorted[to - 1];
-        sorted[to] = value;
-    }
-    return sorted[count / 2];
+    return median_of(sorted, count);
 }
 
 double step_times_limit(const struct step_times *times, double configured, double start_s)

@@ -14,6 +14,7 @@
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/median.h"
 
 enum { RANKS_MAX = 64 };
 
@@ -98,19 +99,6 @@ done:
     return st;
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof *values, compare_doubles);
-    return values[count / 2];
-}
-
 /* The whole gradient's sum alone, then the same while computing for `compute_ms` (0: twice as long
  * as the sum alone); medians.  Fails when more than 20 % of it is waited for. */
 static ls_status measure_hidden(struct comm_group *group, double mib, double compute_ms)
@@ -127,12 +115,12 @@ static ls_status measure_hidden(struct comm_group *group, double mib, double com
     LS_TRY(all_reduce(group, data, count, &alone[0])); /* connections are made */
     for (int i = 0; i < STEPS; i++)
         LS_TRY(all_reduce(group, data, count, &alone[i]));
-    double alone_s = median(alone, STEPS);
+    double alone_s = median_of(alone, STEPS);
     double compute_s = compute_ms > 0 ? compute_ms / 1e3 : 2 * alone_s;
     LS_TRY(comm_broadcast(group, &compute_s, sizeof compute_s, 0));
     for (int i = 0; i < STEPS; i++)
         LS_TRY(hidden_step(group, buckets, count, compute_s, &waited[i]));
-    double waited_s = median(waited, STEPS);
+    double waited_s = median_of(waited, STEPS);
     double share = waited_s / alone_s;
     LS_TRY(comm_broadcast(group, &share, sizeof share, 0));
     if (comm_rank(group) == 0)

@@ -1,31 +1,25 @@
 /* `lockstep scale`: runs `lockstep train` for a few steps at each node count, several times in turn
  * so that a change of the machine's mood falls on all counts alike, and reports.  What was measured
  * already is taken from the output folder: a broken-off benchmark goes on. */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "core/config_stages.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "core/parameters.h"
 #include "launcher/allocation.h"
-#include "launcher/ask.h"
+#include "launcher/command_line.h"
 #include "launcher/commands.h"
 #include "launcher/node_counts.h"
 #include "launcher/processes.h"
 #include "launcher/scale.h"
 #include "launcher/text_file.h"
 
-enum { SETTINGS_BYTES_MAX = 1 << 16, WORDS_MAX = 64, STOPPED = 75 };
+enum { SETTINGS_BYTES_MAX = 1 << 16 };
 
 struct scale_options {
     struct option_list paths; /* one */
@@ -45,44 +39,6 @@ struct scale {
     double gradient_bytes;
     struct scale_samples samples;
 };
-
-/* Words of a command line; those that were made are freed together. */
-struct words {
-    const char *list[WORDS_MAX];
-    char *made[WORDS_MAX];
-    int count, made_count;
-};
-
-static ls_status word(struct words *words, const char *text)
-{
-    if (words->count >= WORDS_MAX - 1)
-        return LS_FAIL(LS_USAGE, "too many options: at most %d words", WORDS_MAX);
-    words->list[words->count++] = text;
-    return LS_OK;
-}
-
-static ls_status word_made(struct words *words, char *text)
-{
-    ls_status st = word(words, text);
-    if (st != LS_OK)
-        free(text);
-    else
-        words->made[words->made_count++] = text;
-    return st;
-}
-
-#define WORD_FORMAT(words, ...)                                                                    \
-    do {                                                                                           \
-        char *formatted = NULL;                                                                    \
-        LS_TRY(core_format(&formatted, __VA_ARGS__));                                              \
-        LS_TRY(word_made(words, formatted));                                                       \
-    } while (0)
-
-static void words_close(struct words *words)
-{
-    for (int i = 0; i < words->made_count; i++)
-        free(words->made[i]);
-}
 
 static int most_nodes(const struct scale *scale)
 {
@@ -126,7 +82,7 @@ done:
 }
 
 /* The first `nodes` of the hosts that the user named. */
-static ls_status add_hosts(struct words *words, const struct scale *scale, int nodes)
+static ls_status add_hosts(struct command_line *line, const struct scale *scale, int nodes)
 {
     ls_status st = LS_OK;
     char *list = NULL;
@@ -138,72 +94,35 @@ static ls_status add_hosts(struct words *words, const struct scale *scale, int n
         free(list);
         list = longer;
     }
-    LS_TRY(word(words, "--hosts"));
-    char *taken = list;
-    list = NULL;
-    LS_TRY(word_made(words, taken));
+    LS_TRY(command_line_add(line, "--hosts"));
+    LS_TRY(command_line_format(line, "%s", list));
 done:
     free(list);
     return st;
 }
 
-static ls_status train_words(struct words *words, const struct scale *scale, const char *run,
+static ls_status train_words(struct command_line *line, const struct scale *scale, const char *run,
                              int nodes)
 {
     ls_status st = LS_OK;
     const struct scale_options *options = scale->options;
-    LS_TRY(word(words, scale->self));
-    LS_TRY(word(words, "train"));
-    LS_TRY(word(words, options->paths.values[0]));
-    WORD_FORMAT(words, "--workers=%d", nodes * scale->config->tasks_per_node);
-    WORD_FORMAT(words, "--stop-at=%" PRId64, options->warm_up + options->steps);
+    LS_TRY(command_line_add(line, scale->self));
+    LS_TRY(command_line_add(line, "train"));
+    LS_TRY(command_line_add(line, options->paths.values[0]));
+    LS_TRY(command_line_format(line, "--workers=%d", nodes * scale->config->tasks_per_node));
+    LS_TRY(command_line_format(line, "--stop-at=%" PRId64, options->warm_up + options->steps));
     for (int i = 0; i < options->set.count; i++) {
-        LS_TRY(word(words, "--set"));
-        LS_TRY(word(words, options->set.values[i]));
+        LS_TRY(command_line_add(line, "--set"));
+        LS_TRY(command_line_add(line, options->set.values[i]));
     }
-    WORD_FORMAT(words, "--set=folder=%s", run);
-    LS_TRY(word(words, "--set=meta.save_freq_steps=1000000000"));
-    LS_TRY(word(words, "--set=lockstep.max_restarts=0"));
+    LS_TRY(command_line_format(line, "--set=folder=%s", run));
+    LS_TRY(command_line_add(line, "--set=meta.save_freq_steps=1000000000"));
+    LS_TRY(command_line_add(line, "--set=lockstep.max_restarts=0"));
     if (!options->strong)
-        WORD_FORMAT(words, "--set=nodes=%d", nodes);
+        LS_TRY(command_line_format(line, "--set=nodes=%d", nodes));
     if (options->hosts != NULL)
-        LS_TRY(add_hosts(words, scale, nodes));
+        LS_TRY(add_hosts(line, scale, nodes));
 done:
-    return st;
-}
-
-/* In the child.  A benchmark that is killed takes its run with it: `train` is asked to stop. */
-static _Noreturn void become_train(const struct words *words, int said, pid_t parent)
-{
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent || dup2(said, STDOUT_FILENO) < 0 || dup2(said, STDERR_FILENO) < 0)
-        _exit(127);
-    (void)execv(words->list[0], (char *const *)words->list);
-    _exit(127);
-}
-
-/* Run the words with what they print going to `said`. */
-static ls_status run_child(const struct words *words, const char *said)
-{
-    ls_status st = LS_OK;
-    int status = 0;
-    pid_t self = getpid();
-    int file = open(said, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (file < 0)
-        return LS_FAIL(LS_IO, "%s: %s", said, strerror(errno));
-    pid_t child = fork();
-    if (child == 0)
-        become_train(words, file, self);
-    (void)close(file);
-    if (child < 0)
-        return LS_FAIL(LS_FAILED, "%s: cannot start: %s", words->list[0], strerror(errno));
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR)
-            return LS_FAIL(LS_FAILED, "%s: %s", words->list[0], strerror(errno));
-    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    if (code != 0 && code != STOPPED)
-        st = LS_FAIL(LS_FAILED, "`lockstep train` ended with code %d; see the end of %s", code,
-                     said);
     return st;
 }
 
@@ -215,7 +134,7 @@ static ls_status measure(struct scale *scale, int nodes, int repeat)
     char *run = NULL;
     char *checkpoints = NULL;
     char *said = NULL;
-    struct words words = {0};
+    struct command_line line = {0};
     const struct scale_options *options = scale->options;
     struct scale_sample *sample = &scale->samples.list[scale->samples.count];
     LS_TRY(core_format(&run, "%s/runs/nodes-%d-repeat-%d", scale->folder, nodes, repeat));
@@ -224,10 +143,10 @@ static ls_status measure(struct scale *scale, int nodes, int repeat)
     if (scale_read(sample, run, options->warm_up, options->steps) != LS_OK) {
         status_clear();
         LS_TRY(files_remove(run));
-        LS_TRY(train_words(&words, scale, run, nodes));
+        LS_TRY(train_words(&line, scale, run, nodes));
         log_info("scale nodes=%d repeat=%d of=%" PRId64 " output=%s", nodes, repeat,
                  options->repeats, said);
-        LS_TRY(run_child(&words, said));
+        LS_TRY(command_line_run(&line, said));
         LS_TRY(scale_read(sample, run, options->warm_up, options->steps));
     }
     LS_TRY(files_remove(checkpoints));
@@ -237,7 +156,7 @@ static ls_status measure(struct scale *scale, int nodes, int repeat)
     sample->gradient_bytes = scale->gradient_bytes;
     scale->samples.count++;
 done:
-    words_close(&words);
+    command_line_close(&line);
     free(run);
     free(checkpoints);
     free(said);
@@ -302,15 +221,6 @@ done:
     return st;
 }
 
-static ls_status add_slurm(struct words *words, const char *option, const char *value)
-{
-    ls_status st = LS_OK;
-    if (value != NULL)
-        WORD_FORMAT(words, "--%s=%s", option, value);
-done:
-    return st;
-}
-
 /* The words of this command, for a shell, without --submit. */
 static ls_status own_words(char **out, const struct scale *scale)
 {
@@ -339,40 +249,14 @@ done:
     return st;
 }
 
-/* One job with the largest count's nodes, in which all counts are run: the same machines for all.
- */
 static ls_status submit(const struct scale *scale)
 {
     ls_status st = LS_OK;
-    struct words words = {0};
-    char *said = NULL;
     char *command = NULL;
-    const struct config *config = scale->config;
     LS_TRY(files_make_folder(scale->folder));
     LS_TRY(own_words(&command, scale));
-    LS_TRY(word(&words, "sbatch"));
-    LS_TRY(word(&words, "--parsable"));
-    LS_TRY(word(&words, "--job-name=lockstep-scale"));
-    WORD_FORMAT(&words, "--nodes=%d", most_nodes(scale));
-    WORD_FORMAT(&words, "--ntasks-per-node=%d", config->tasks_per_node);
-    if (config->cpus_per_task > 0)
-        WORD_FORMAT(&words, "--cpus-per-task=%d", config->cpus_per_task);
-    LS_TRY(add_slurm(&words, "account", config->slurm.account));
-    LS_TRY(add_slurm(&words, "partition", config->slurm.partition));
-    LS_TRY(add_slurm(&words, "qos", config->slurm.qos));
-    LS_TRY(add_slurm(&words, "constraint", config->slurm.constraint));
-    LS_TRY(add_slurm(&words, "time", config->slurm.time));
-    if (config->slurm.gpus_per_node > 0)
-        WORD_FORMAT(&words, "--gpus-per-node=%d", config->slurm.gpus_per_node);
-    WORD_FORMAT(&words, "--output=%s/job-%%j.log", scale->folder);
-    WORD_FORMAT(&words, "--wrap=%s%s%s", config->slurm.setup != NULL ? config->slurm.setup : "",
-                config->slurm.setup != NULL ? "\n" : "", command);
-    LS_TRY(ask(&said, words.list));
-    (void)printf("job        %s\nresults    %s/scale.txt\nlog        %s/job-%s.log\n", said,
-                 scale->folder, scale->folder, said);
+    LS_TRY(scale_submit(scale->config, most_nodes(scale), command, scale->folder));
 done:
-    words_close(&words);
-    free(said);
     free(command);
     return st;
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/config.h"
 #include "core/status.h"
 
 /* One run of `steps` steps: medians over the steps after the warm-up. */
@@ -53,5 +54,12 @@ ls_status scale_points(struct scale_point **out, int *out_count,
  * scale.png and scale.svg.  Local.  Errors: LS_IO. */
 ls_status scale_report(const char *folder, const char *title,
                        const struct scale_samples *samples) LS_MUST_CHECK;
+
+/* Submit `command`, words for a shell, as one SLURM job with the config's settings on `nodes`
+ * nodes, and print its number and where its results in `folder` will be.  Local.  Errors: what
+ * sbatch says.
+ */
+ls_status scale_submit(const struct config *config, int nodes, const char *command,
+                       const char *folder) LS_MUST_CHECK;
 
 #endif

@@ -1,23 +1,17 @@
-/* Writing one shard.
- *
- * HDF5 only draws up the file: it creates the datasets, contiguous and allocated early, in a sparse
- * file in memory (memory_file.h), and says where their bytes lie.  The real file is then written
- * front to back by ourselves, structure and data alike.  That gives plain errno values for a full
- * disk (HDF5 1.10.8 fails H5Fclose on a full disk and crashes in a later call, measured), one
- * sequential pass, and a whole-file checksum without reading anything back. */
+/* Writing one shard, as HDF5 has drawn it up (shard_draw.h): front to back, structure and data
+ * alike. That gives plain errno values for a full disk (HDF5 1.10.8 fails H5Fclose on a full disk
+ * and crashes in a later call, measured), one sequential pass, and a whole-file checksum without
+ * reading anything back. */
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <hdf5.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "checkpoint/layout.h"
-#include "checkpoint/memory_file.h"
+#include "checkpoint/shard_draw.h"
 #include "core/fault.h"
 #include "core/files.h"
 
@@ -26,14 +20,8 @@ _Static_assert(sizeof(struct hash128) == LAYOUT_HASH_BYTES, "hash tables have no
 
 /* A chunk is hashed twice and copied into the page cache while it is still in the CPU's cache; the
  * disk is set to work every FLUSH_BYTES, so that it writes while we hash. */
-enum { WRITE_BYTES = 1 << 20, FLUSH_BYTES = 64 << 20, ALIGNMENT = 4096, ALIGN_FROM = 65536 };
+enum { WRITE_BYTES = 1 << 20, FLUSH_BYTES = 64 << 20 };
 enum { BLOCK_BYTES = CHECKPOINT_BLOCK * sizeof(float) };
-
-/* The file as HDF5 laid it out. */
-struct drawing {
-    int file; /* memfd */
-    uint64_t bytes;
-};
 
 /* A stretch of the file whose bytes come from memory; the rest comes from the drawing. */
 struct piece {
@@ -53,176 +41,6 @@ struct writer {
     uint64_t at, flushed;
     char *buffer; /* WRITE_BYTES */
 };
-
-static herr_t keep_innermost(unsigned number, const H5E_error2_t *error, void *text)
-{
-    if (number == 0)
-        (void)snprintf(text, 128, "%s", error->desc != NULL ? error->desc : "unknown");
-    return 0;
-}
-
-/* The translator of HDF5's errors: its innermost reason, in one line. */
-static ls_status h5_failure(const char *what)
-{
-    char reason[128] = "unknown";
-    (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_innermost, reason);
-    return LS_FAIL(LS_CHECKPOINT, "HDF5 cannot lay out %s of a shard: %s", what, reason);
-}
-
-#define H5_TRY(call, what)                                                                         \
-    do {                                                                                           \
-        if ((call) < 0) {                                                                          \
-            st = h5_failure(what);                                                                 \
-            goto done;                                                                             \
-        }                                                                                          \
-    } while (0)
-
-static ls_status attribute_number(hid_t object, const char *name, int64_t value)
-{
-    ls_status st = LS_OK;
-    hid_t space = H5Screate(H5S_SCALAR);
-    hid_t attribute = H5Acreate2(object, name, H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT);
-    H5_TRY(attribute, "an attribute");
-    H5_TRY(H5Awrite(attribute, H5T_NATIVE_INT64, &value), "an attribute");
-done:
-    if (attribute >= 0)
-        (void)H5Aclose(attribute);
-    if (space >= 0)
-        (void)H5Sclose(space);
-    return st;
-}
-
-static ls_status attribute_text(hid_t object, const char *name, const char *value)
-{
-    ls_status st = LS_OK;
-    hid_t space = H5Screate(H5S_SCALAR);
-    hid_t type = H5Tcopy(H5T_C_S1);
-    hid_t attribute = -1;
-    H5_TRY(H5Tset_size(type, strlen(value)), "a text type");
-    attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    H5_TRY(attribute, "an attribute");
-    H5_TRY(H5Awrite(attribute, type, value), "an attribute");
-done:
-    if (attribute >= 0)
-        (void)H5Aclose(attribute);
-    if (type >= 0)
-        (void)H5Tclose(type);
-    if (space >= 0)
-        (void)H5Sclose(space);
-    return st;
-}
-
-/* A contiguous dataset that has its place in the file at once and is never filled. */
-static ls_status dataset_place(uint64_t *out_at, hid_t file, const char *name, hid_t type,
-                               const hsize_t *shape, int dimensions,
-                               const struct checkpoint_array *array)
-{
-    ls_status st = LS_OK;
-    hid_t dataset = -1;
-    hid_t space = H5Screate_simple(dimensions, shape, NULL);
-    hid_t plan = H5Pcreate(H5P_DATASET_CREATE);
-    H5_TRY(space, "a shape");
-    H5_TRY(plan, "a dataset");
-    H5_TRY(H5Pset_layout(plan, H5D_CONTIGUOUS), "a dataset");
-    H5_TRY(H5Pset_alloc_time(plan, H5D_ALLOC_TIME_EARLY), "a dataset");
-    H5_TRY(H5Pset_fill_time(plan, H5D_FILL_TIME_NEVER), "a dataset");
-    H5_TRY(H5Pset_obj_track_times(plan, false), "a dataset");
-    dataset = H5Dcreate2(file, name, type, space, H5P_DEFAULT, plan, H5P_DEFAULT);
-    H5_TRY(dataset, name);
-    LS_TRY(attribute_number(dataset, "offset", array->offset));
-    LS_TRY(attribute_number(dataset, "total", array->total));
-    haddr_t at = H5Dget_offset(dataset);
-    if (shape[0] > 0 && at == HADDR_UNDEF) {
-        st = h5_failure(name);
-        goto done;
-    }
-    *out_at = shape[0] > 0 ? at : 0;
-done:
-    if (dataset >= 0)
-        (void)H5Dclose(dataset);
-    if (plan >= 0)
-        (void)H5Pclose(plan);
-    if (space >= 0)
-        (void)H5Sclose(space);
-    return st;
-}
-
-static ls_status draw_arrays(hid_t file, const struct checkpoint_state *state,
-                             struct checkpoint_extent *extents)
-{
-    ls_status st = LS_OK;
-    for (int a = 0; a < state->array_count; a++) {
-        const struct checkpoint_array *array = &state->arrays[a];
-        hsize_t count = (hsize_t)array->count;
-        extents[a].offset = array->offset;
-        extents[a].count = array->count;
-        LS_TRY(dataset_place(&extents[a].data_at, file, array->name, H5T_IEEE_F32LE, &count, 1,
-                             array));
-    }
-    for (int a = 0; a < state->array_count; a++) {
-        const struct checkpoint_array *array = &state->arrays[a];
-        hsize_t shape[2] = {(hsize_t)layout_blocks(array->count), 2};
-        char name[CHECKPOINT_NAME_BYTES + 16];
-        (void)snprintf(name, sizeof name, "%s.hashes", array->name);
-        LS_TRY(dataset_place(&extents[a].table_at, file, name, H5T_STD_U64LE, shape, 2, array));
-    }
-done:
-    return st;
-}
-
-static ls_status draw(struct drawing *out, const struct checkpoint_state *state, int shard, int of,
-                      int64_t run_epoch, struct checkpoint_extent *extents)
-{
-    ls_status st = LS_OK;
-    hid_t access = -1;
-    hid_t file = -1;
-    hid_t driver = -1;
-    char name[MEMORY_FILE_NAME_BYTES];
-    (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    int memory = memfd_create("lockstep-shard", MFD_CLOEXEC);
-    if (memory < 0)
-        return LS_FAIL(LS_CHECKPOINT, "no memory file for a shard: %s", strerror(errno));
-    memory_file_name(name, memory);
-    access = H5Pcreate(H5P_FILE_ACCESS);
-    H5_TRY(access, "a file");
-    driver = memory_file_driver();
-    H5_TRY(driver, "a file");
-    H5_TRY(H5Pset_driver(access, driver, NULL), "a file");
-    H5_TRY(H5Pset_alignment(access, ALIGN_FROM, ALIGNMENT), "a file");
-    file = H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, access);
-    H5_TRY(file, "a file");
-    LS_TRY(attribute_text(file, "format", "lockstep checkpoint shard"));
-    LS_TRY(attribute_number(file, "version",
-                            state->slice > 0 ? LAYOUT_VERSION_DIVIDED : LAYOUT_VERSION));
-    if (state->slice > 0)
-        LS_TRY(attribute_number(file, "slice", state->slice));
-    LS_TRY(attribute_number(file, "step", state->step));
-    LS_TRY(attribute_number(file, "run_epoch", run_epoch));
-    LS_TRY(attribute_number(file, "shard", shard));
-    LS_TRY(attribute_number(file, "of", of));
-    LS_TRY(attribute_number(file, "block", CHECKPOINT_BLOCK));
-    LS_TRY(draw_arrays(file, state, extents));
-    H5_TRY(H5Fclose(file), "a file");
-    file = -1;
-    off_t end = lseek(memory, 0, SEEK_END);
-    if (end < 0) {
-        st = LS_FAIL(LS_CHECKPOINT, "no size of a memory file: %s", strerror(errno));
-        goto done;
-    }
-    out->file = memory;
-    out->bytes = (uint64_t)end;
-    memory = -1;
-done:
-    if (file >= 0)
-        (void)H5Fclose(file);
-    if (access >= 0)
-        (void)H5Pclose(access);
-    if (driver >= 0)
-        (void)H5FDunregister(driver);
-    if (memory >= 0)
-        (void)close(memory);
-    return st;
-}
 
 static int compare_pieces(const void *a, const void *b)
 {
@@ -289,7 +107,7 @@ done:
     return st;
 }
 
-static ls_status put_drawn(struct writer *writer, const struct drawing *drawing, uint64_t end)
+static ls_status put_drawn(struct writer *writer, const struct shard_drawing *drawing, uint64_t end)
 {
     ls_status st = LS_OK;
     while (writer->at < end) {
@@ -303,8 +121,8 @@ done:
 }
 
 /* The file front to back: pieces from memory, what is between them from the drawing. */
-static ls_status write_file(struct hash128 *out, const char *path, const struct drawing *drawing,
-                            struct piece *pieces, int count)
+static ls_status write_file(struct hash128 *out, const char *path,
+                            const struct shard_drawing *drawing, struct piece *pieces, int count)
 {
     ls_status st = LS_OK;
     struct writer writer = {.path = path, .file = -1};
@@ -375,13 +193,13 @@ static ls_status write_shard(struct checkpoint_shard_facts *facts, const char *p
                              const struct checkpoint_state *state, int64_t run_epoch)
 {
     ls_status st = LS_OK;
-    struct drawing drawing = {.file = -1};
+    struct shard_drawing drawing = {.file = -1};
     struct hash128 *tables[CHECKPOINT_ARRAYS_MAX] = {NULL};
     struct piece pieces[2 * CHECKPOINT_ARRAYS_MAX];
     int count = 0;
     char *path = NULL;
     char *beside = NULL;
-    LS_TRY(draw(&drawing, state, facts->shard, facts->of, run_epoch, facts->extents));
+    LS_TRY(shard_draw(&drawing, state, facts->shard, facts->of, run_epoch, facts->extents));
     for (int a = 0; a < state->array_count; a++) {
         const struct checkpoint_array *array = &state->arrays[a];
         const struct checkpoint_extent *extent = &facts->extents[a];

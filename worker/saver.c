@@ -3,7 +3,6 @@
  * state belongs to the writer from saver_write until its progress is no longer SAVER_BUSY. */
 #include "worker/saver.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -13,24 +12,7 @@
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/log.h"
-
-enum { TEXT_BYTES = 1024 };
-
-enum job { JOB_NONE, JOB_WRITE, JOB_COMMIT };
-
-struct generation {
-    float *arrays[SAVER_ARRAYS];
-    struct checkpoint_state state;
-    int64_t *skipped;
-    char *metrics_json;
-    char *draws_json;
-    struct checkpoint_shard_facts facts;
-    double since_s;
-    enum job job;
-    enum saver_progress progress;
-    ls_status status;
-    char text[TEXT_BYTES]; /* of a failure */
-};
+#include "worker/generation.h"
 
 struct saver {
     struct saver_options options;
@@ -45,63 +27,9 @@ struct saver {
     pthread_cond_t work, done;
 };
 
-const char *const saver_array_names[SAVER_ARRAYS] = {"weights", "moment1", "moment2", "ema"};
-
-int64_t saver_array_total(int array, const struct parameters *parameters)
-{
-    return array == SAVER_ARRAYS - 1 ? parameters->encoder_count : parameters->flat_count;
-}
-
 static struct generation *oldest_of(const struct saver *saver)
 {
     return (struct generation *)&saver->generations[saver->oldest];
-}
-
-static ls_status describe_parameters(struct checkpoint_state *state,
-                                     const struct parameters *parameters)
-{
-    ls_status st = core_alloc(&state->parameters, parameters->count);
-    if (st != LS_OK)
-        return st;
-    state->parameter_count = parameters->count;
-    for (int i = 0; i < parameters->count; i++) {
-        const struct parameter *p = &parameters->table[i];
-        struct checkpoint_parameter *stored = &state->parameters[i];
-        stored->name = p->name;
-        stored->offset = p->offset;
-        stored->count = p->count;
-        stored->dimensions = p->dimensions;
-        memcpy(stored->shape, p->shape, sizeof stored->shape);
-    }
-    return LS_OK;
-}
-
-static ls_status open_generation(struct generation *generation, const struct saver_options *options,
-                                 const struct parameters *parameters)
-{
-    ls_status st = LS_OK;
-    struct checkpoint_state *state = &generation->state;
-    LS_TRY(describe_parameters(state, parameters));
-    state->array_count = SAVER_ARRAYS;
-    state->config_yaml = options->config_yaml;
-    state->facts_json = options->facts_json;
-    state->slice = options->slice;
-    for (int a = 0; a < SAVER_ARRAYS; a++) {
-        struct checkpoint_array *array = &state->arrays[a];
-        array->name = saver_array_names[a];
-        array->total = saver_array_total(a, parameters);
-        if (options->slice > 0)
-            checkpoint_slices(&array->offset, &array->count, array->total, options->slice,
-                              options->rank, options->size);
-        else
-            checkpoint_range(&array->offset, &array->count, array->total, options->rank,
-                             options->size);
-        LS_TRY(core_alloc(&generation->arrays[a], array->count > 0 ? array->count : 1));
-        array->data = generation->arrays[a];
-        core_advise_large_pages(array->data, (size_t)array->count * sizeof *array->data);
-    }
-done:
-    return st;
 }
 
 /* The shards' file system may have gone since they were written, or they may have been deleted. */
@@ -256,7 +184,7 @@ ls_status saver_open(struct saver **out, const struct saver_options *options,
     LS_TRY(open_locks(saver));
     LS_TRY(core_alloc(&saver->all_facts, options->size));
     for (int g = 0; g < SAVER_GENERATIONS; g++)
-        LS_TRY(open_generation(&saver->generations[g], options, parameters));
+        LS_TRY(generation_open(&saver->generations[g], options, parameters));
     int error = pthread_create(&saver->writer, NULL, write_generations, saver);
     if (error != 0) {
         st = LS_FAIL(LS_FAILED, "cannot start the checkpoint writer: %s", strerror(error));
@@ -295,14 +223,8 @@ void saver_close(struct saver **saver, double wait_s)
         log_warn("checkpoint writer_stuck seconds=%g folder=%s", wait_s, s->options.folder);
         return;
     }
-    for (int g = 0; g < SAVER_GENERATIONS; g++) {
-        for (int a = 0; a < SAVER_ARRAYS; a++)
-            free(s->generations[g].arrays[a]);
-        free(s->generations[g].state.parameters);
-        free(s->generations[g].skipped);
-        free(s->generations[g].metrics_json);
-        free(s->generations[g].draws_json);
-    }
+    for (int g = 0; g < SAVER_GENERATIONS; g++)
+        generation_close(&s->generations[g]);
     free(s->all_facts);
     (void)pthread_cond_destroy(&s->done);
     (void)pthread_cond_destroy(&s->work);
@@ -329,37 +251,10 @@ struct checkpoint_state *saver_stage(struct saver *saver)
     return &generation->state;
 }
 
-/* What the trainer's state points to, as the generation's own. */
-static ls_status copy_lists(struct generation *generation)
-{
-    ls_status st = LS_OK;
-    struct checkpoint_state *state = &generation->state;
-    free(generation->skipped);
-    free(generation->metrics_json);
-    free(generation->draws_json);
-    generation->skipped = NULL;
-    generation->metrics_json = NULL;
-    generation->draws_json = NULL;
-    if (state->skipped_count > 0) {
-        LS_TRY(core_alloc(&generation->skipped, state->skipped_count));
-        memcpy(generation->skipped, state->skipped,
-               (size_t)state->skipped_count * sizeof *state->skipped);
-    }
-    if (state->metrics_json != NULL)
-        LS_TRY(core_format(&generation->metrics_json, "%s", state->metrics_json));
-    if (state->draws_json != NULL)
-        LS_TRY(core_format(&generation->draws_json, "%s", state->draws_json));
-done:
-    state->skipped = generation->skipped;
-    state->metrics_json = generation->metrics_json;
-    state->draws_json = generation->draws_json;
-    return st;
-}
-
 ls_status saver_write(struct saver *saver)
 {
     struct generation *generation = free_generation(saver);
-    ls_status st = copy_lists(generation);
+    ls_status st = generation_own_lists(generation);
     if (st != LS_OK)
         return st;
     (void)pthread_mutex_lock(&saver->mutex);

@@ -91,6 +91,12 @@ struct comm_group {
 /* Translate an MPI code; LS_OK for MPI_SUCCESS.  `what` is the call in words.  Local. */
 ls_status comm_check_mpi(int code, const char *what) LS_MUST_CHECK;
 
+/* Start pieces of what is queued, where a slot is free, and look at one slot; `*moved` is set when
+ * something happened.  By the progress thread.  Errors: LS_COMM. */
+ls_status comm_pieces_start(struct comm_group *group, bool *moved) LS_MUST_CHECK;
+ls_status comm_piece_advance(struct comm_group *group, struct comm_slot *slot,
+                             bool *moved) LS_MUST_CHECK;
+
 /* Body of the progress thread; `argument` is the group. */
 void *comm_progress_run(void *argument);
 

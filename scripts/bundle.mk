@@ -6,7 +6,7 @@
 WITH_FFMPEG := data/av.c data/colour.c data/decoder.c data/encoder.c data/pack_analyse.c data/pack_encode.c data/pack_frames.c data/pack_read.c \
     data/pack_video.c data/planar.c data/planes.c \
     data/playback.c data/prove_skippable.c data/video.c
-WITH_MPI := comm/collective.c comm/mpi.c comm/progress.c comm/nccl.c
+WITH_MPI := comm/collective.c comm/mpi.c comm/pieces.c comm/progress.c comm/nccl.c
 BUNDLE_ONLY := comm/alone.c model/cpu_none.c
 
 ifeq ($(BUNDLE),1)

@@ -22,6 +22,7 @@ struct fused {
     cudnnHandle_t handle;
     struct fused_plan *plans;
     int64_t refused;
+    bool clears;
 };
 
 ls_status fused_open(struct fused **out, void *stream)
@@ -72,6 +73,16 @@ size_t fused_version(const struct fused *fused)
 int64_t fused_refused(const struct fused *fused)
 {
     return fused->refused;
+}
+
+bool fused_clears(const struct fused *fused)
+{
+    return fused->clears;
+}
+
+void fused_set_clears(struct fused *fused, bool clears)
+{
+    fused->clears = clears;
 }
 
 static bool same(const struct attention_shape *a, const struct attention_shape *b)

@@ -64,6 +64,12 @@ ls_status fused_plan_find(struct fused *fused, struct fused_plan **out, bool *ma
                           const struct attention_shape *shape,
                           size_t workspace_limit) LS_MUST_CHECK;
 
+/* Whether the float32 sums of dq must be cleared before a plan that does not sum in a fixed order:
+ * cuDNN has done it itself since 9.6, for the layouts that its frontend makes.  False after
+ * opening; the comparison with the plain attention finds out. */
+bool fused_clears(const struct fused *fused);
+void fused_set_clears(struct fused *fused, bool clears);
+
 /* Never use a plan again.  Local. */
 void fused_plan_refuse(struct fused *fused, struct fused_plan *plan, const char *reason);
 

@@ -19,7 +19,7 @@ enum : int64_t {
     SLACK_PER_SEQUENCE = 4096,
     LENGTH_MULTIPLE = 128 /* dS is kept in tiles */
 };
-enum { PAIR = 2, SEQUENCE_ARRAYS = 4 };
+enum { PAIR = 2, SEQUENCE_ARRAYS = 4, VECTOR_BYTES = 16 };
 
 static int64_t rounded(int64_t n, int64_t multiple)
 {
@@ -37,11 +37,31 @@ static int64_t slack_bytes(int64_t sequences)
     return SLACK_BYTES + SLACK_PER_SEQUENCE * sequences;
 }
 
-/* Offsets of four tensors and lengths of two. */
+/* Offsets of four tensors and lengths of two, as arrays of one piece after another: each piece's
+ * part begins where cuDNN was told that tensors do, at a multiple of VECTOR_BYTES. */
+struct vectors {
+    int64_t pieces, offsets, lengths; /* elements from one piece to the next */
+};
+
+static struct vectors vectors_of(int64_t all_sequences, int64_t sequences)
+{
+    const struct vectors out = {
+        all_sequences / sequences,
+        rounded(sequences + 1, VECTOR_BYTES / (int64_t)sizeof(int64_t)),
+        rounded(sequences, VECTOR_BYTES / (int64_t)sizeof(int32_t)),
+    };
+    return out;
+}
+
+/* Enough for pieces of any number of sequences: most is needed for those of one. */
 static int64_t vector_bytes(int64_t sequences)
 {
-    return rounded((sequences + 1) * (SEQUENCE_ARRAYS * (int64_t)sizeof(int64_t) +
-                                      PAIR * (int64_t)sizeof(int32_t)),
+    const struct vectors all = vectors_of(sequences, sequences);
+    const struct vectors one = vectors_of(sequences, 1);
+    const int64_t offsets =
+        all.offsets > one.pieces * one.offsets ? all.offsets : one.pieces * one.offsets;
+    return rounded((offsets + 2) * SEQUENCE_ARRAYS * (int64_t)sizeof(int64_t) +
+                       one.pieces * one.lengths * PAIR * (int64_t)sizeof(int32_t),
                    256);
 }
 
@@ -110,24 +130,30 @@ static struct attention_shape shape_of(const struct op_device *device,
     return shape;
 }
 
-/* Lengths and element offsets of `count` sequences; entry `count` of the offsets is the end.  One
- * block; bytes moved: nothing to speak of. */
-static __global__ void sequences_kernel(int64_t *offsets, int32_t *lengths,
-                                        const int32_t *query_start, const int32_t *query_length,
-                                        const int32_t *key_start, const int32_t *key_length,
-                                        int count, int width, int heads)
+/* Lengths and element offsets of pieces of `count` sequences; what follows the offsets of a piece
+ * is its end.  One block; bytes moved: nothing to speak of. */
+static __global__ void sequences_kernel(int64_t *offsets, const int32_t *query_start,
+                                        const int32_t *query_length, const int32_t *key_start,
+                                        const int32_t *key_length, int count, struct vectors places,
+                                        int width, int heads)
 {
-    for (int i = threadIdx.x; i <= count; i += blockDim.x) {
-        int s = i < count ? i : count - 1;
-        int64_t query = query_start[s] + (i < count ? 0 : query_length[s]);
-        int64_t key = key_start[s] + (i < count ? 0 : key_length[s]);
+    const int64_t all = places.pieces * places.offsets;
+    const int64_t all_lengths = places.pieces * places.lengths;
+    int32_t *lengths = (int32_t *)(offsets + SEQUENCE_ARRAYS * all);
+    for (int64_t i = threadIdx.x; i < all; i += blockDim.x) {
+        const int64_t piece = i / places.offsets;
+        const int64_t place = i % places.offsets;
+        const bool inside = place < count;
+        const int64_t s = piece * count + (inside ? place : count - 1);
+        const int64_t query = query_start[s] + (inside ? 0 : query_length[s]);
+        const int64_t key = key_start[s] + (inside ? 0 : key_length[s]);
         offsets[i] = query * width;
-        offsets[count + 1 + i] = key * width;
-        offsets[2 * (count + 1) + i] = query * width * heads;
-        offsets[3 * (count + 1) + i] = query;
-        if (i < count) {
-            lengths[i] = query_length[i];
-            lengths[count + i] = key_length[i];
+        offsets[all + i] = key * width;
+        offsets[2 * all + i] = query * width * heads;
+        offsets[3 * all + i] = query;
+        if (inside) {
+            lengths[piece * places.lengths + place] = query_length[s];
+            lengths[all_lengths + piece * places.lengths + place] = key_length[s];
         }
     }
 }
@@ -158,6 +184,13 @@ struct piece { /* what one execution computes */
     int sequence, head;
 };
 
+/* Of dq in float32, where atomics add it up; scratch. */
+static int64_t sum_bytes(const struct attention_shape *shape)
+{
+    const bool sums = shape->backward && !shape->deterministic;
+    return sums ? rounded(4 * shape->width * shape->query_rows * shape->all_heads, 256) : 0;
+}
+
 /* Views of the call's buffers, and of scratch, that begin at a piece. */
 static struct attention_buffers buffers_of(const struct attention_args *args,
                                            const struct attention_shape *shape, char *scratch_dev,
@@ -170,13 +203,15 @@ static struct attention_buffers buffers_of(const struct attention_args *args,
     const int64_t output =
         at.sequence * shape->query_step * shape->all_heads * width + at.head * width;
     const int64_t lse_bytes = rounded(4 * shape->query_rows * shape->all_heads, 256);
-    const int64_t *offset_dev = (const int64_t *)scratch_dev + at.sequence;
+    const struct vectors places = vectors_of(count, shape->sequences);
+    const int64_t piece = at.sequence / shape->sequences;
+    const int64_t all = places.pieces * places.offsets;
+    const int64_t *offset_dev = (const int64_t *)scratch_dev;
     const int32_t *length_dev =
-        (const int32_t *)((const int64_t *)scratch_dev + SEQUENCE_ARRAYS * (count + 1)) +
-        at.sequence;
+        (const int32_t *)(offset_dev + SEQUENCE_ARRAYS * all) + piece * places.lengths;
+    offset_dev += piece * places.offsets;
     char *delta_dev = scratch_dev + vector_bytes(count);
     char *sum_dev = delta_dev + (shape->backward ? lse_bytes : 0);
-    const bool sums = shape->backward && !shape->deterministic;
     struct attention_buffers out = {};
     out.q_dev = (const __nv_bfloat16 *)args->q_dev + query * width;
     out.k_dev = (const __nv_bfloat16 *)args->k_dev + key * width;
@@ -184,15 +219,14 @@ static struct attention_buffers buffers_of(const struct attention_args *args,
     out.o_dev = (__nv_bfloat16 *)args->o.data_dev + output;
     out.lse_dev = args->lse_dev != NULL ? args->lse_dev + query : NULL;
     out.query_length_dev = length_dev;
-    out.key_length_dev = length_dev + count;
+    out.key_length_dev = length_dev + places.pieces * places.lengths;
     out.query_offset_dev = offset_dev;
-    out.key_offset_dev = offset_dev + (count + 1);
-    out.output_offset_dev = offset_dev + 2 * (count + 1);
-    out.lse_offset_dev = offset_dev + 3 * (count + 1);
+    out.key_offset_dev = offset_dev + all;
+    out.output_offset_dev = offset_dev + 2 * all;
+    out.lse_offset_dev = offset_dev + 3 * all;
     out.delta_dev = (float *)delta_dev + query;
     out.dq_sum_dev = (float *)sum_dev + query * width;
-    out.workspace_dev =
-        sum_dev + (sums ? rounded(4 * width * shape->query_rows * shape->all_heads, 256) : 0);
+    out.workspace_dev = sum_dev + sum_bytes(shape);
     if (!shape->backward)
         return out;
     out.d_o_dev = (const __nv_bfloat16 *)args->d_o.data_dev + output;
@@ -221,10 +255,9 @@ static ls_status fill_sequences(struct op_device *device, const struct attention
     float *base_dev = NULL;
     LS_TRY(cuda_scratch(device, &base_dev, (size_t)vector_bytes(q->count)));
     *scratch_dev = (char *)base_dev;
-    LS_LAUNCH(sequences_kernel, 1, 128, 0, device->stream, (int64_t *)base_dev,
-              (int32_t *)((int64_t *)base_dev + SEQUENCE_ARRAYS * (q->count + 1)), q->start_dev,
-              q->length_dev, args->keys->start_dev, args->keys->length_dev, q->count, shape->width,
-              shape->all_heads);
+    LS_LAUNCH(sequences_kernel, 1, 128, 0, device->stream, (int64_t *)base_dev, q->start_dev,
+              q->length_dev, args->keys->start_dev, args->keys->length_dev, shape->sequences,
+              vectors_of(q->count, shape->sequences), shape->width, shape->all_heads);
     LS_TRY(launch_check("sequences"));
 done:
     return st;
@@ -244,16 +277,27 @@ done:
     return st;
 }
 
+static ls_status run_piece(struct op_device *device, const struct attention_args *args,
+                           const struct fused_plan *plan, const struct attention_shape *shape,
+                           char *scratch_dev, struct piece at)
+{
+    ls_status st = LS_OK;
+    const struct attention_buffers buffers = buffers_of(args, shape, scratch_dev, at);
+    if (fused_clears(device->fused) && sum_bytes(shape) > 0)
+        LS_TRY(zero_cuda(device, buffers.dq_sum_dev, (size_t)sum_bytes(shape)));
+    LS_TRY(fused_run(device->fused, plan, &buffers));
+done:
+    return st;
+}
+
 ls_status attention_fused_run(struct op_device *device, const struct attention_args *args,
                               const struct fused_plan *plan, const struct attention_shape *shape)
 {
     ls_status st = LS_OK;
     char *scratch_dev = NULL;
-    struct attention_buffers buffers;
     struct piece first = {0, 0};
     LS_TRY(fill_sequences(device, args, shape, &scratch_dev));
-    buffers = buffers_of(args, shape, scratch_dev, first);
-    LS_TRY(fused_run(device->fused, plan, &buffers));
+    LS_TRY(run_piece(device, args, plan, shape, scratch_dev, first));
     LS_TRY(clean(device, args, shape->backward));
 done:
     return st;
@@ -341,8 +385,7 @@ ls_status attention_fused_bwd(struct op_device *device, const struct attention_a
     for (int s = 0; s < args->queries->count; s += shape.sequences)
         for (int h = 0; h < shape.all_heads; h += shape.heads) {
             const struct piece at = {s, h};
-            struct attention_buffers buffers = buffers_of(args, &shape, scratch_dev, at);
-            LS_TRY(fused_run(device->fused, plan, &buffers));
+            LS_TRY(run_piece(device, args, plan, &shape, scratch_dev, at));
         }
     LS_TRY(clean(device, args, true));
     *done_out = true;

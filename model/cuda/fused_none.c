@@ -25,6 +25,18 @@ int64_t fused_refused(const struct fused *fused)
     return 0;
 }
 
+bool fused_clears(const struct fused *fused)
+{
+    (void)fused;
+    return false;
+}
+
+void fused_set_clears(struct fused *fused, bool clears)
+{
+    (void)fused;
+    (void)clears;
+}
+
 ls_status fused_plan_find(struct fused *fused, struct fused_plan **out, bool *made,
                           const struct attention_shape *shape, size_t workspace_limit)
 {

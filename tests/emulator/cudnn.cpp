@@ -75,7 +75,6 @@ tensor_ref tensor_of(const descriptor &d, cudnnBackendAttributeName_t name)
 cudnnStatus_t finalize_tensor(descriptor &d)
 {
     auto t = std::make_shared<tensor>();
-    int64_t alignment = 0;
     if (!get(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, &t->id))
         return bad("tensor: no unique id");
     if (!get(d, CUDNN_ATTR_TENSOR_DATA_TYPE, &t->type))
@@ -83,7 +82,7 @@ cudnnStatus_t finalize_tensor(descriptor &d)
     if (!get(d, CUDNN_ATTR_TENSOR_DIMENSIONS, t->size, 4) ||
         !get(d, CUDNN_ATTR_TENSOR_STRIDES, t->stride, 4))
         return bad("tensor: four dimensions and strides are wanted");
-    if (!get(d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, &alignment) || alignment < 1)
+    if (!get(d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, &t->alignment) || t->alignment < 1)
         return bad("tensor: no alignment");
     (void)get(d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, &t->is_virtual);
     (void)get(d, CUDNN_ATTR_TENSOR_IS_BY_VALUE, &t->by_value);
@@ -566,6 +565,8 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     for (int64_t id : needed(*g))
         if (bound.memory.count(id) == 0)
             return bad("execute: a tensor that is not bound");
+    if (const int64_t id = misaligned(*g, bound); id != 0)
+        return bad("execute: the memory of tensor " + std::to_string(id) + " is not aligned");
     (void)get(*of(variant), CUDNN_ATTR_VARIANT_PACK_WORKSPACE, &bound.workspace);
     const int64_t workspace = of(plan)->workspace;
     if (workspace > 0 && bound.workspace == nullptr)

@@ -24,6 +24,7 @@ struct tensor {
     cudnnDataType_t type = CUDNN_DATA_FLOAT;
     int64_t size[4] = {0, 0, 0, 0}, stride[4] = {0, 0, 0, 0};
     bool is_virtual = false, by_value = false;
+    int64_t alignment = 0; /* of its memory, in bytes */
     std::shared_ptr<tensor> ragged;
 };
 using tensor_ref = std::shared_ptr<tensor>;
@@ -47,6 +48,10 @@ struct pack {
     std::map<int64_t, float> numbers;
     void *workspace = nullptr;
 };
+
+/* The id of a tensor whose memory is not aligned as its descriptor says; 0: there is none.  The
+ * real kernels load what they were told to find. */
+int64_t misaligned(const graph &g, const pack &bound);
 
 /* Run all operations, now. */
 void run(const graph &g, const pack &p);

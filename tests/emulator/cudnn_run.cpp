@@ -3,7 +3,8 @@
  * Rows beyond a sequence's length hold NaN: in virtual tensors, and in the strided outputs, where
  * the real kernels may write what they like.  A graph that lets such a row reach a true one gives
  * NaN.  Operands of products are rounded to bf16, sums are float32.  EMULATOR_CUDNN_WRONG=scale or
- * =lengths makes it a faulty library, which must be noticed. */
+ * =lengths makes it a faulty library, which must be noticed; with =sums it adds to dQ's float32
+ * sums as it finds them, as cuDNN before 9.6 did. */
 #include "tests/emulator/cudnn.h"
 #include "tests/emulator/device.h"
 
@@ -30,6 +31,7 @@ struct machine {
     std::map<int64_t, tensor_ref> views;          /* virtual tensors that are other memory */
     tensor_ref query_lengths;
     bool short_by_one; /* a faulty library: sequences lose a token */
+    bool adds;         /* likewise: sums are not cleared first */
 
     int64_t length(const tensor_ref &lengths, int64_t batch, int64_t otherwise) const
     {
@@ -223,7 +225,8 @@ void machine::product(const operation &o)
                         write_beyond(o.y, at);
                         continue;
                     }
-                    float value = 0.0F;
+                    const bool sums = !o.y->is_virtual && o.y->type == CUDNN_DATA_FLOAT;
+                    float value = sums && adds ? read(o.y, at) : 0.0F;
                     for (int64_t i = 0; i < k; i++)
                         value += x[static_cast<size_t>(at[2] * k + i)] *
                                  w[static_cast<size_t>(i * n + at[3])];
@@ -311,6 +314,19 @@ void machine::reshape(const operation &o)
 
 } // namespace
 
+int64_t misaligned(const graph &g, const pack &bound)
+{
+    for (const operation &o : g.operations)
+        for (const tensor_ref &each : {o.x, o.b, o.t, o.y, o.m, o.n, o.k, o.lse})
+            for (const tensor_ref &t : {each, each != nullptr ? each->ragged : nullptr})
+                if (t != nullptr && !t->is_virtual && !t->by_value &&
+                    reinterpret_cast<uintptr_t>(bound.memory.at(t->id)) %
+                            static_cast<uintptr_t>(t->alignment) !=
+                        0)
+                    return t->id;
+    return 0;
+}
+
 void run(const graph &g, const pack &given)
 {
     const char *wrong = std::getenv("EMULATOR_CUDNN_WRONG");
@@ -318,7 +334,12 @@ void run(const graph &g, const pack &given)
     if (wrong != nullptr && std::strcmp(wrong, "scale") == 0)
         for (auto &number : p.numbers)
             number.second *= std::isfinite(number.second) && number.second != 1.0F ? 1.25F : 1.0F;
-    machine m{p, {}, {}, nullptr, wrong != nullptr && std::strcmp(wrong, "lengths") == 0};
+    machine m{p,
+              {},
+              {},
+              nullptr,
+              wrong != nullptr && std::strcmp(wrong, "lengths") == 0,
+              wrong != nullptr && std::strcmp(wrong, "sums") == 0};
     for (const operation &o : g.operations)
         if (o.kind == CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR && m.query_lengths == nullptr)
             m.query_lengths = o.m;

@@ -32,6 +32,7 @@ struct packing {
     struct pack_work_done *done;
     struct shard_work *works;
     size_t *shard_of_file;
+    size_t *order;        /* of files within their shards: large ones first */
     size_t unclaimed;     /* shards from here on have not been looked at */
     struct stack filling; /* ours, with files to hand out */
     struct stack ready;   /* ours, with all parts made */
@@ -130,7 +131,8 @@ static ls_status next_task(struct packing *packing, struct pool_task *out)
     size_t s = packing->filling.shards[packing->filling.count - 1];
     struct shard_work *work = &packing->works[s];
     const struct plan_shard *shard = &packing->plan->shards[s];
-    *out = (struct pool_task){.kind = POOL_FILE, .index = shard->first + work->next++};
+    *out =
+        (struct pool_task){.kind = POOL_FILE, .index = packing->order[shard->first + work->next++]};
     if (work->next == shard->count)
         packing->filling.count--;
 done:
@@ -208,6 +210,39 @@ static int processor_count(void)
     return CPU_COUNT(&set);
 }
 
+struct sized_file {
+    size_t file;
+    uint64_t bytes;
+};
+
+static int compare_sizes(const void *a, const void *b)
+{
+    const struct sized_file *x = a;
+    const struct sized_file *y = b;
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return (x->file > y->file) - (x->file < y->file);
+}
+
+/* Large files first, so that no worker is left with one at the end while the others wait. */
+static ls_status order_files(struct packing *packing)
+{
+    ls_status st = LS_OK;
+    const struct pack_plan *plan = packing->plan;
+    struct sized_file *sized = NULL;
+    LS_TRY(core_alloc(&sized, plan->file_count));
+    LS_TRY(core_alloc(&packing->order, plan->file_count));
+    for (size_t i = 0; i < plan->file_count; i++)
+        sized[i] = (struct sized_file){i, plan->files[i].source.bytes};
+    for (size_t s = 0; s < plan->shard_count; s++)
+        qsort(sized + plan->shards[s].first, plan->shards[s].count, sizeof *sized, compare_sizes);
+    for (size_t i = 0; i < plan->file_count; i++)
+        packing->order[i] = sized[i].file;
+done:
+    free(sized);
+    return st;
+}
+
 static ls_status prepare(struct packing *packing)
 {
     ls_status st = LS_OK;
@@ -221,6 +256,7 @@ static ls_status prepare(struct packing *packing)
         for (size_t i = 0; i < plan->shards[s].count; i++)
             packing->shard_of_file[plan->shards[s].first + i] = s;
     }
+    LS_TRY(order_files(packing));
 done:
     return st;
 }
@@ -255,6 +291,7 @@ done:
         pack_lock_drop(&packing.works[s].lock);
     free(packing.works);
     free(packing.shard_of_file);
+    free(packing.order);
     free(packing.filling.shards);
     free(packing.ready.shards);
     return st;

@@ -80,6 +80,10 @@ bench-loader: ## the loader beside decord and torchcodec, which go into build/be
 	@scripts/setup.sh build test interop
 	+@$(PARALLEL) -s programs benches
 	@BUILD='$(BUILD)' scripts/bench_loader.sh
+bench-pack: ## packing with one and two worker processes (4 minutes)
+	@scripts/setup.sh build test
+	+@$(PARALLEL) -s programs
+	@BUILD='$(BUILD)' SHARED='$(SHARED)' scripts/bench_pack.sh
 bench-scaling: ## scaling over 1, 2 and 4 virtual nodes at three link rates, beside the forecast (root)
 	@scripts/setup.sh build test
 	+@$(PARALLEL) -s programs benches

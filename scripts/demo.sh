@@ -137,8 +137,8 @@ if [ -z "$VIDEOS" ]; then
     cat "$demo/probe.txt"
     if [ -z "${STEPS:-}" ]; then
         echo
-        echo "Five seeds named beforehand were each better than before their first step at this length, on 512 test videos, in nearest"
-        echo "neighbours and attentive probe (docs/learning.md).  This run is one more; of other videos it says nothing."
+        echo "Five seeds named beforehand each gained in nearest neighbours at this length, by more than the interval of 512 test videos"
+        echo "(docs/learning.md).  This run is one more, on 256; of other videos it says nothing."
     else
         echo
         echo "docs/learning.md has what five seeds learnt at the config's own length; of $STEPS steps, and of other videos, nothing is claimed."

@@ -124,7 +124,7 @@ def main():
         own = [r for r in rows if (r["set"], r["steps"]) == (kind, steps)]
         seeds = sorted({r["seed"] for r in own})
         folder = f"{home}/{kind}-{steps}"
-        lines += ["", f"## {SETS[kind][0]}: {steps} steps ({8 * steps} clips), seeds {', '.join(map(str, seeds))}, "
+        lines += ["", f"## {SETS[kind][0]}: {steps} steps ({8 * steps} clips), seeds {', '.join(map(str, seeds))}; "
                   f"{own[0]['test_videos']} test videos", "", *table(own, kind), "",
                   "5 nearest neighbours at checkpoints on the way (of this schedule; step 0 is random init):", "",
                   *curve(folder, steps, seeds), "", "The runs themselves (scripts/check_run.sh):", "", *checks(folder, seeds)]

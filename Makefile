@@ -11,6 +11,8 @@ MAKEFLAGS += --no-builtin-rules
 VARIANT ?= release
 JOBS ?= $(shell nproc)
 BUILD ?= build
+# Where objects of device code and of the emulator lie: those of the usual build serve the bundle too.
+DEVICE_O := $(BUILD)/$(VARIANT)/obj
 ifeq ($(BUNDLE),1)
 override BUILD := $(BUILD)/bundle
 endif
@@ -68,12 +70,12 @@ libs_tests := $(call pkg,--libs,cmocka)
 ifeq ($(BUNDLE),1)
 # Linked in where there is an archive; what is left is carried in the folder's lib/ (scripts/gpu_bundle.sh).
 cflags_data := $(call pkg,--cflags,hdf5 libcjson)
-cflags_comm :=
+cflags_comm := $(cflags_gpu_comm)
 libs_core := -l:libyaml.a -l:libxxhash.a -lcjson
 libs_data := -l:libhdf5.a -l:libsz.a -l:libaec.a -l:libz.a -ldl
 libs_checkpoint :=
 libs_comm :=
-libs_model := $(if $(filter emulated,$(GPU)),-ldnnl) $(filter-out -lnccl -lstdc++ -Wl$(comma)-rpath%,$(libs_cuda)) -l:libstdc++.a
+libs_model := $(if $(filter emulated,$(GPU)),-ldnnl) $(filter-out -lstdc++ -Wl$(comma)-rpath%,$(libs_cuda)) -l:libstdc++.a
 endif
 all_libs := $(libs_model) $(libs_comm) $(libs_data) $(libs_checkpoint) $(libs_core) -lm
 
@@ -171,6 +173,8 @@ $(CUDA_TESTS): $(B)/tests/%: $(O)/tests/cuda/%.o $(foreach l,$(ALL_LIBS),$(call 
 	$(LINK) $(libs_tests) $(all_libs)
 # These replace a part of a library by a fake, which is linked before it.
 $(addprefix $(B)/tests/test_,draws loader loader_failures): $(O)/tests/fakes/dataset.o
+# The bundle's group in place of MPI's.
+$(B)/tests/test_meeting: $(O)/comm/meeting.o $(O)/comm/meeting_calls.o
 $(B)/tools/%: $(O)/tests/tools/%.o $(foreach l,$(ALL_LIBS),$(call LIBRARY,$(l)))
 	@mkdir -p $(@D)
 	$(LINK) $(all_libs)

@@ -307,44 +307,6 @@ done:
     return st;
 }
 
-/* LS_OK < LS_EOF < LS_STOP < any failure. */
-static int severity(ls_status st)
-{
-    if (st == LS_STOP)
-        return LS_EOF + 1;
-    return st <= LS_EOF ? (int)st : (int)st + 1;
-}
-
-ls_status comm_agree(struct comm_group *group, ls_status mine)
-{
-    struct vote {
-        int32_t status;
-        char text[COMM_TEXT_BYTES];
-    };
-    ls_status st = LS_OK;
-    struct comm_request *request = NULL;
-    struct vote vote = {.status = (int32_t)mine};
-    if (group->size == 1)
-        return mine;
-    if (mine != LS_OK)
-        (void)snprintf(vote.text, sizeof vote.text, "%s", status_message());
-    LS_TRY(run_other(group, &request, &vote, sizeof vote, -1));
-    const struct vote *votes = (const struct vote *)(void *)request->staging;
-    int worst = 0;
-    for (int r = 1; r < group->size; r++)
-        if (severity((ls_status)votes[r].status) > severity((ls_status)votes[worst].status))
-            worst = r;
-    st = (ls_status)votes[worst].status;
-    if (st != LS_OK) {
-        char text[COMM_TEXT_BYTES + 32];
-        (void)snprintf(text, sizeof text, "rank %d: %s", worst, votes[worst].text);
-        (void)status_adopt(st, text);
-    }
-    give_back_request(group, request);
-done:
-    return st;
-}
-
 struct comm_counters comm_counters(struct comm_group *group)
 {
     (void)pthread_mutex_lock(&group->mutex);

@@ -1,9 +1,13 @@
-/* Collectives between the workers of a run.  Filled by MPI (comm/mpi.c) and, between GPUs, by NCCL.
+/* Collectives between the workers of a run.  Filled by MPI (comm/mpi.c); in a build without it
+ * (BUNDLE=1) by a file in which the ranks of one machine meet (comm/meeting.c).  Between GPUs
+ * gradients go by NCCL (device.h).
  *
  * One progress thread a process owns every MPI call after comm_open (MPI_THREAD_SERIALIZED): MPI
  * makes no progress by itself while the rank computes.  Callers queue requests and wait with a
  * deadline.  Sums and gathers (comm_*_start) are started in the order in which they were queued,
  * and so are the other collectives among themselves; both orders must be the same on every rank.
+ * Without MPI there is no such thread and one order: all calls come from one thread, in the same
+ * order on every rank, and sums are over when they are started.
  *
  * After the first LS_COMM or LS_TIMEOUT the group is broken: every further call returns that
  * failure at once, memory that is being summed must stay, and only comm_abort is left. */
@@ -23,8 +27,11 @@ struct comm_options {
     double timeout_s; /* deadline of every wait; 0: 600 s */
 };
 
-/* Join the job; a process that no MPI launcher started is a job of its own.  Collective over the
- * job, from the main thread, once a process.  Errors: LS_COMM, LS_NOMEM. */
+/* Join the job; a process that no MPI launcher started is a job of its own.  Without MPI the
+ * environment says who it is: LOCKSTEP_RANK, LOCKSTEP_RANKS (1 where it is not set) and
+ * LOCKSTEP_MEETING, the path of a file that is not there yet.  Collective over the job, from the
+ * main thread, once a process.  Errors: LS_COMM, LS_NOMEM; without MPI LS_USAGE, LS_IO and
+ * LS_TIMEOUT too. */
 ls_status comm_open(struct comm_group **out, const struct comm_options *options) LS_MUST_CHECK;
 
 /* Agreed end: finalize.  Collective; only after comm_agree said LS_OK or all leave for the same

@@ -46,8 +46,8 @@ struct comm_device_options {
     int64_t marks;        /* comm_device_mark takes numbers below it */
 };
 
-/* Whether this build has NCCL.  Local. */
-bool comm_device_available(void);
+/* Whether NCCL is there.  Local.  Errors: LS_DEVICE: built without it, or no library here. */
+ls_status comm_device_available(void) LS_MUST_CHECK;
 
 /* What this rank needs on its card.  `options->share_context` is borrowed until the join.  Local.
  * Errors: LS_DEVICE, LS_NOMEM. */

@@ -3,19 +3,20 @@
  * Every wait polls: an event of the communication stream, NCCL's own error state, and the clock.
  * Nobody here synchronizes a stream, since a peer that died would hold it for ever. */
 #include <cuda_runtime_api.h>
-#include <nccl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "comm/device.h"
+#include "comm/nccl_library.h"
 #include "core/clock.h"
 #include "core/files.h"
 #include "core/flight.h"
 #include "core/log.h"
 
 struct comm_device {
+    struct nccl_calls nccl;
     ncclComm_t communicator;
     int rank, size;
     comm_share share;
@@ -46,19 +47,27 @@ enum { ABORT_GRACE_S = 5, POLL_US = 20 };
     do {                                                                                           \
         ncclResult_t nccl_result = (call);                                                         \
         if (nccl_result != ncclSuccess && nccl_result != ncclInProgress) {                         \
-            st = LS_FAIL(LS_COMM, "NCCL: %s: %s", #call, ncclGetErrorString(nccl_result));         \
+            st = LS_FAIL(LS_COMM, "NCCL: %s: %s", #call, device->nccl.error_string(nccl_result));  \
             goto done;                                                                             \
         }                                                                                          \
     } while (0)
 
-bool comm_device_available(void)
+ls_status comm_device_available(void)
 {
-    return true;
+    struct nccl_calls calls;
+    return nccl_library_open(&calls);
 }
+
+struct abortion { /* the thread's own: it may outlive the device */
+    ncclResult_t (*abort)(ncclComm_t);
+    ncclComm_t communicator;
+};
 
 static void *abort_communicator(void *argument)
 {
-    (void)ncclCommAbort((ncclComm_t)argument);
+    struct abortion *of = argument;
+    (void)of->abort(of->communicator);
+    free(of);
     return NULL;
 }
 
@@ -66,12 +75,17 @@ void comm_device_abort(struct comm_device *device)
 {
     pthread_t thread;
     struct timespec until;
+    struct abortion *of = NULL;
     if (device == NULL || device->broken)
         return;
     device->broken = true;
-    if (device->communicator == NULL ||
-        pthread_create(&thread, NULL, abort_communicator, device->communicator) != 0)
+    if (device->communicator == NULL || (of = malloc(sizeof *of)) == NULL)
         return;
+    *of = (struct abortion){device->nccl.abort, device->communicator};
+    if (pthread_create(&thread, NULL, abort_communicator, of) != 0) {
+        free(of);
+        return;
+    }
     device->communicator = NULL; /* nobody touches it again */
     (void)clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += ABORT_GRACE_S;
@@ -86,11 +100,12 @@ static ls_status check_state(struct comm_device *device, bool *busy, const char 
 {
     ls_status st = LS_OK;
     ncclResult_t state = ncclSuccess;
-    NCCL_TRY(ncclCommGetAsyncError(device->communicator, &state));
+    NCCL_TRY(device->nccl.get_async_error(device->communicator, &state));
     *busy = state == ncclInProgress;
     if (state != ncclSuccess && state != ncclInProgress)
         st = LS_FAIL(LS_COMM, "NCCL: %s (rank %d of %d): %s; %s", what, device->rank, device->size,
-                     ncclGetErrorString(state), ncclGetLastError(device->communicator));
+                     device->nccl.error_string(state),
+                     device->nccl.last_error(device->communicator));
 done:
     return st;
 }
@@ -136,6 +151,7 @@ ls_status comm_device_open(struct comm_device **out, const struct comm_device_op
     ls_status st = LS_OK;
     struct comm_device *device = NULL;
     LS_TRY(core_alloc(&device, 1));
+    LS_TRY(nccl_library_open(&device->nccl));
     device->rank = options->rank;
     device->size = options->size;
     device->share = options->share;
@@ -164,13 +180,13 @@ static ls_status share_id(struct comm_device *device, ncclUniqueId *id)
 {
     ls_status st = LS_OK;
     static const ncclUniqueId none;
-    ncclResult_t made = device->rank == 0 ? ncclGetUniqueId(id) : ncclSuccess;
+    ncclResult_t made = device->rank == 0 ? device->nccl.get_unique_id(id) : ncclSuccess;
     if (made != ncclSuccess)
         *id = none;
     LS_TRY(device->share(device->share_context, id, sizeof *id));
     if (made != ncclSuccess)
-        st = LS_FAIL(LS_COMM, "NCCL cannot make an id: %s; %s", ncclGetErrorString(made),
-                     ncclGetLastError(NULL));
+        st = LS_FAIL(LS_COMM, "NCCL cannot make an id: %s; %s", device->nccl.error_string(made),
+                     device->nccl.last_error(NULL));
     else if (memcmp(id, &none, sizeof none) == 0)
         st = LS_FAIL(LS_COMM, "NCCL: rank 0 could not make an id");
 done:
@@ -185,8 +201,7 @@ ls_status comm_device_join(struct comm_device *device)
     config.blocking = 0;
     memset(&id, 0, sizeof id);
     LS_TRY(share_id(device, &id));
-    NCCL_TRY(
-        ncclCommInitRankConfig(&device->communicator, device->size, id, device->rank, &config));
+    NCCL_TRY(device->nccl.join(&device->communicator, device->size, id, device->rank, &config));
     LS_TRY(settle(device, "join the cards"));
 done:
     if (st != LS_OK)
@@ -197,7 +212,7 @@ done:
 /* All ranks leave together, or the communicator is aborted. */
 static void leave(struct comm_device *device)
 {
-    ncclResult_t result = ncclCommFinalize(device->communicator);
+    ncclResult_t result = device->nccl.finalize(device->communicator);
     bool good = result == ncclSuccess || result == ncclInProgress;
     if (good)
         good = settle(device, "leave the cards") == LS_OK;
@@ -207,7 +222,7 @@ static void leave(struct comm_device *device)
         comm_device_abort(device);
         return;
     }
-    (void)ncclCommDestroy(device->communicator);
+    (void)device->nccl.destroy(device->communicator);
     device->communicator = NULL;
 }
 
@@ -261,8 +276,8 @@ ls_status comm_device_sum_start(struct comm_device *device, float *data_dev, int
 {
     ls_status st = LS_OK;
     LS_TRY(enter(device, "nccl_sum", count * (int64_t)sizeof *data_dev));
-    NCCL_TRY(ncclAllReduce(data_dev, data_dev, (size_t)count, ncclFloat32, ncclSum,
-                           device->communicator, device->stream));
+    NCCL_TRY(device->nccl.all_reduce(data_dev, data_dev, (size_t)count, ncclFloat32, ncclSum,
+                                     device->communicator, device->stream));
     LS_TRY(settle(device, "queue a sum"));
 done:
     if (st != LS_OK)
@@ -274,8 +289,9 @@ ls_status comm_device_sum_slices_start(struct comm_device *device, float *data_d
 {
     ls_status st = LS_OK;
     LS_TRY(enter(device, "nccl_slices", slice * device->size * (int64_t)sizeof *data_dev));
-    NCCL_TRY(ncclReduceScatter(data_dev, data_dev + slice * device->rank, (size_t)slice,
-                               ncclFloat32, ncclSum, device->communicator, device->stream));
+    NCCL_TRY(device->nccl.reduce_scatter(data_dev, data_dev + slice * device->rank, (size_t)slice,
+                                         ncclFloat32, ncclSum, device->communicator,
+                                         device->stream));
     LS_TRY(settle(device, "queue a sum of slices"));
 done:
     if (st != LS_OK)
@@ -287,8 +303,9 @@ ls_status comm_device_gather_start(struct comm_device *device, void *data_dev, i
 {
     ls_status st = LS_OK;
     LS_TRY(enter(device, "nccl_gather", slice * device->size));
-    NCCL_TRY(ncclAllGather((const char *)data_dev + slice * device->rank, data_dev, (size_t)slice,
-                           ncclInt8, device->communicator, device->stream));
+    NCCL_TRY(device->nccl.all_gather((const char *)data_dev + slice * device->rank, data_dev,
+                                     (size_t)slice, ncclInt8, device->communicator,
+                                     device->stream));
     LS_TRY(settle(device, "queue a gather"));
 done:
     if (st != LS_OK)

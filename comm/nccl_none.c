@@ -1,9 +1,9 @@
 /* comm/device.h in a build without CUDA. */
 #include "comm/device.h"
 
-bool comm_device_available(void)
+ls_status comm_device_available(void)
 {
-    return false;
+    return LS_FAIL(LS_DEVICE, "this build has no NCCL (make config says why)");
 }
 
 ls_status comm_device_open(struct comm_device **out, const struct comm_device_options *options)

@@ -16,18 +16,19 @@ GPU := none
 endif
 
 # Files that exist for the other case only.
-ABSENT_SOURCES := $(if $(filter none,$(GPU)),comm/nccl.c,model/gpu_none.c comm/nccl_none.c)
+ABSENT_SOURCES := $(if $(filter none,$(GPU)),comm/nccl.c,model/gpu_none.c comm/nccl_none.c) \
+    $(if $(filter cuda,$(GPU)),,comm/nccl_library.c)
 CUDA_SOURCES := $(if $(filter-out none,$(GPU)),$(wildcard model/cuda/*.cu))
 # The fused attention needs cuDNN's headers to be built; the library is looked for when a program starts.
 CUDNN ?= $(if $(wildcard $(CUDA_HOME)/include/cudnn_graph.h),yes,no)
 WITHOUT_CUDNN := $(filter-out model/cuda/fused_none.c,$(wildcard model/cuda/cudnn*.c model/cuda/fused*.c))
 CUDA_TABLE := $(if $(filter-out none,$(GPU)),$(filter-out $(if $(filter yes,$(CUDNN)),model/cuda/fused_none.c,$(WITHOUT_CUDNN)) \
     $(if $(filter emulated,$(GPU)),model/cuda/cudnn_library.c),$(wildcard model/cuda/*.c)))
-CUDA_OBJECTS := $(patsubst %.cu,$(O)/%.o,$(CUDA_SOURCES))
+CUDA_OBJECTS := $(patsubst %.cu,$(DEVICE_O)/%.o,$(CUDA_SOURCES))
 CUDA_INCLUDE := -isystem $(CUDA_HOME)/include
 
 # Headers that .cu files share are C17; g++ and nvcc read them as C++17.
-# What comm/nccl.c needs.
+# What comm/nccl*.c need; the library is looked for when a program starts.
 cflags_gpu_comm := $(if $(filter-out none,$(GPU)),$(CUDA_INCLUDE))
 # What model/cuda/cudnn*.c need.
 cflags_model := $(cflags_gpu_comm)
@@ -37,7 +38,7 @@ EMULATOR_FLAGS := -std=c++17 -Wall -Wextra -Wshadow -Werror -Wno-unknown-pragmas
     $(CUDA_INCLUDE) -include tests/emulator/device.h
 
 ifeq ($(GPU),cuda)
-libs_cuda := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcublas -lcudart -lnccl -lstdc++
+libs_cuda := -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcublasLt -lcublas -lcudart -ldl -lstdc++
 $(O)/%.o: %.cu $(O)/flags
 	@mkdir -p $(@D)
 	@$(NVCC) $(CPPFLAGS) $(NVCC_FLAGS) -MMD -MP -c -o $@ $< > $@.log 2>&1 || { grep -v '^ptxas info' $@.log; exit 1; }
@@ -54,7 +55,9 @@ $(O)/tests/emulator/%.o: tests/emulator/%.cpp $(O)/flags
 	@mkdir -p $(@D)
 	$(HOST_CXX) $(CPPFLAGS) $(OPT_$(VARIANT)) $(UNCHECKED) -fopenmp $(EMULATOR_FLAGS) -MMD -MP -c -o $@ $<
 endif
-EMULATOR_OBJECTS := $(if $(filter emulated,$(GPU)),$(patsubst %.cpp,$(O)/%.o,$(wildcard tests/emulator/*.cpp)))
+EMULATOR_OBJECTS := $(if $(filter emulated,$(GPU)),$(patsubst %.cpp,$(DEVICE_O)/%.o,$(wildcard tests/emulator/*.cpp)))
+device-objects: $(CUDA_OBJECTS) $(EMULATOR_OBJECTS)
+.PHONY: device-objects
 
 # Tests of the emulator itself, written as device code.
 ifeq ($(GPU),emulated)

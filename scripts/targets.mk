@@ -64,7 +64,7 @@ ptxas-report: ## registers, shared memory and spills of every kernel, into bench
 gpu-bundle: ## a folder for a machine with an NVIDIA card and nothing else: build/gpu-bundle, see docs/operations.md
 	@scripts/setup.sh build
 	@scripts/probe.sh --cuda | grep -q ' yes ' || { echo "make: gpu-bundle needs nvcc; 'make config' says why there is none" >&2; exit 1; }
-	+@$(PARALLEL) -s $(B)/lockstep $(B)/tools/motion_videos
+	+@$(PARALLEL) -s $(B)/lockstep $(B)/tools/motion_videos device-objects
 	+@$(PARALLEL) -s BUNDLE=1 BUILD='$(BUILD)' $(addprefix $(BUILD)/bundle/,lockstep-worker golden benchmarks/bench_step benchmarks/bench_ops)
 	@BUILD='$(BUILD)' scripts/gpu_bundle.sh $(BUILD)/bundle $(BUILD)/gpu-bundle
 .PHONY: gpu-bundle

@@ -31,7 +31,11 @@ static struct card my_card(const struct trainer *trainer)
     card.asked = (int32_t)trainer->config->run.gpu_comm;
     card.gpu = device->gpu ? 1 : 0;
     card.card = device->card;
-    card.has_nccl = comm_device_available() ? 1 : 0;
+    if (device->gpu && comm_device_available() == LS_OK)
+        card.has_nccl = 1;
+    else if (device->gpu && trainer->size > 1)
+        log_warn("nccl used=no reason=\"%s\"", status_message());
+    status_clear();
     memcpy(card.id, device->card_id, sizeof card.id);
     if (gethostname(card.host, sizeof card.host - 1) != 0)
         (void)snprintf(card.host, sizeof card.host, "unknown host");
@@ -53,7 +57,7 @@ static void find_obstacle(char *out, const struct card *cards, int size)
             (void)snprintf(out, REASON_BYTES, "rank %d on %s computes on the CPU", r,
                            cards[r].host);
         else if (!cards[r].has_nccl)
-            (void)snprintf(out, REASON_BYTES, "this build has no NCCL");
+            (void)snprintf(out, REASON_BYTES, "rank %d on %s has no NCCL", r, cards[r].host);
         for (int other = 0; other < r && out[0] == '\0'; other++)
             if (same_card(&cards[r], &cards[other]))
                 (void)snprintf(out, REASON_BYTES, "ranks %d and %d on %s share card %d", other, r,

@@ -57,7 +57,8 @@ done:
 /* The rank as the starter tells it: MPI_Init may be what hangs. */
 static int foreseen_rank(void)
 {
-    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"};
+    static const char *const names[] = {"LOCKSTEP_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK",
+                                        "SLURM_PROCID"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *text = getenv(names[i]);
         char *end = NULL;

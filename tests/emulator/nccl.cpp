@@ -20,7 +20,7 @@
 #include <unistd.h>
 #include <vector>
 
-#include <nccl.h>
+#include "comm/nccl_library.h"
 
 namespace
 {
@@ -338,6 +338,23 @@ const char *ncclGetErrorString(ncclResult_t result)
     default:
         return "emulated NCCL error";
     }
+}
+
+ls_status nccl_library_open(struct nccl_calls *out)
+{
+    *out = nccl_calls{NCCL_VERSION_CODE,
+                      ncclGetUniqueId,
+                      ncclCommInitRankConfig,
+                      ncclCommFinalize,
+                      ncclCommDestroy,
+                      ncclCommAbort,
+                      ncclCommGetAsyncError,
+                      ncclAllReduce,
+                      ncclReduceScatter,
+                      ncclAllGather,
+                      ncclGetErrorString,
+                      ncclGetLastError};
+    return LS_OK;
 }
 
 } /* extern "C" */

@@ -20,6 +20,12 @@ test-emulated: ## all that runs on the emulated card: operators, golden files, t
 	@scripts/setup.sh build test
 	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh emulated emulated-reverse shell-emulated
 .PHONY: test-emulated
+test-gpu: ## the same on a real card: what docs/status.md wants of a first one, less compute-sanitizer
+	@scripts/setup.sh build test
+	@nvidia-smi -L >/dev/null 2>&1 || { echo "make: test-gpu needs an NVIDIA card: nvidia-smi -L lists none" >&2; exit 1; }
+	@scripts/probe.sh --cuda | grep -q ' yes ' || { echo "make: test-gpu needs nvcc; 'make config' says why there is none" >&2; exit 1; }
+	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' TEST_JOBS=1 tests/run.sh cuda shell-cuda
+.PHONY: test-gpu
 test-asan: ## the unit tests under ASan + UBSan only
 	@scripts/setup.sh build test
 	+@MAKE='$(PARALLEL)' BUILD='$(BUILD)' SHARED='$(SHARED)' tests/run.sh asan

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds and runs the tests and ends with one line, `N passed, N failed, N skipped`.
 #
-#   tests/run.sh [PART...]     default: all but cluster and shell-emulated
+#   tests/run.sh [PART...]     default: all but cluster, shell-emulated, cuda and shell-cuda
 #
 # Environment: ONLY=PATTERN runs the tests whose name matches it; TEST_JOBS how many at a time (2);
 # BUILD, SHARED, MAKE as the Makefile passes them.
@@ -18,6 +18,8 @@
 # emulated    the tests of the emulator, those of the operators and of sums between cards, under ASan + UBSan
 # emulated-reverse  the same, the threads and blocks of a kernel running in reverse order
 # shell-emulated    those shell tests once more with DEVICE=emulated, five times the limit
+# cuda        the tests of `emulated` that are not of the emulator itself, and those of tests/cuda, on a real card
+# shell-cuda  the tests of shell-emulated with DEVICE=cuda
 #
 # A shell test gets BUILD (build folder), SHARED (test data, may be absent), TMPDIR (its own, removed afterwards).
 # Every case of a unit test counts, and one that was running when its program died counts as failed.
@@ -57,10 +59,10 @@ has_line() { # NAME TEXT: the shell test has this comment
 limit_of() { # PART NAME
     case $1 in
     release) echo 60 ;;
-    asan | tsan | emulated | emulated-reverse) echo 180 ;;
+    asan | tsan | emulated | emulated-reverse | cuda) echo 180 ;;
     shell | cluster) head_of "$2" | sed -n 's/^# timeout: \([0-9]*\)$/\1/p' | grep . || echo 300 ;;
     shell-asan) echo $((3 * $(limit_of shell "$2"))) ;;
-    shell-emulated) echo $((5 * $(limit_of shell "$2"))) ;;
+    shell-emulated | shell-cuda) echo $((5 * $(limit_of shell "$2"))) ;;
     esac
 }
 
@@ -71,6 +73,8 @@ command_of() { # PART NAME
     shell | cluster) echo "bash $(script_of "$2")" ;;
     shell-asan) echo "env BUILD=$BUILD/asan bash tests/e2e/$2.sh" ;;
     shell-emulated) echo "env DEVICE=emulated bash tests/e2e/$2.sh" ;;
+    shell-cuda) echo "env DEVICE=cuda bash tests/e2e/$2.sh" ;;
+    cuda) echo "env LOCKSTEP_TEST_DEVICE=cuda $BUILD/tests/$2" ;;
     emulated) echo "env LOCKSTEP_TEST_DEVICE=emulated $BUILD/emulated/tests/$2" ;;
     emulated-reverse) echo "env EMULATOR_ORDER=reverse LOCKSTEP_TEST_DEVICE=emulated $BUILD/emulated/tests/$2" ;;
     esac
@@ -201,6 +205,14 @@ for part in $parts; do
         build release programs
         build_emulated
         ;;
+    cuda)
+        mapfile -t found < <(names tests/cuda/test_*.c tests/unit/test_op_*.c tests/unit/test_comm_device.c tests/unit/test_probe.c)
+        [ ${#found[@]} = 0 ] || build release "${found[@]/#/$BUILD/tests/}"
+        ;;
+    shell-cuda)
+        mapfile -t found < <(names tests/e2e/*.sh)
+        build release programs
+        ;;
     emulated | emulated-reverse)
         build_emulated
         mapfile -t found < <(names tests/emulated/test_*.cu tests/unit/test_op_*.c tests/unit/test_comm_device.c tests/unit/test_probe.c)
@@ -226,7 +238,8 @@ for part in $parts; do
     for name in "${found[@]}"; do
         case $part in
         shell* | cluster)
-            [[ $part != shell-* ]] || has_line "$name" "${part#shell-} too" || continue
+            like=${part#shell-} # what a real card runs is what the emulated one runs
+            [[ $part != shell-* ]] || has_line "$name" "${like/cuda/emulated} too" || continue
             if has_line "$name" alone; then
                 alone+=("$part/$name")
                 continue

@@ -3,7 +3,7 @@
 # emulated too
 # Training on the emulated card, under ASan + UBSan: two ranks train to the CPU's losses and to those of one rank; killed
 # and started again, or stopped and resumed, they end with the same bits; the CPU goes on from a card's checkpoint.
-# 24 steps; in `make test-emulated` 50, and the card goes on from the CPU's.
+# 24 steps; in `make test-emulated` and `make test-gpu` 50, and the card goes on from the CPU's.
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/e2e/lib_emulated.sh
@@ -12,7 +12,8 @@ need_emulated
 
 steps=24
 [ "$DEVICE" = cpu ] || steps=50
-long=(--set "optimization.steps=$steps" --set optimization.warmup_steps=8 --set meta.eval_freq=8 --set meta.save_freq_steps=8)
+long=(--set "optimization.steps=$steps" --set optimization.warmup_steps=8 --set meta.eval_freq=8 --set meta.save_freq_steps=8
+    --set lockstep.deterministic=true)
 train cpu cpu "${long[@]}" || fail "on the CPU: $(tail -1 "$WORK/cpu.log")"
 ends card 0 "${long[@]}"
 same_losses cpu card
@@ -37,7 +38,7 @@ ends resumed 0 "${long[@]}"
 train card_to_cpu cpu "${long[@]}" || fail "a card's checkpoint on the CPU: $(tail -1 "$WORK/card_to_cpu.log")"
 same_losses cpu card_to_cpu
 
-if [ "$DEVICE" = emulated ]; then
+if [ "$DEVICE" != cpu ]; then
     code=0
     train cpu_to_card cpu "${long[@]}" --stop-at 12 || code=$?
     [ "$code" = 75 ] || fail "cpu_to_card: exit code $code: $(tail -1 "$WORK/cpu_to_card.log")"

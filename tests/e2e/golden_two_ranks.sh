@@ -6,7 +6,7 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "$0")/lib.sh"
 check=$BUILD/tools/golden_ranks
-[ "$DEVICE" = cpu ] || check=$BUILD/$DEVICE/tools/golden_ranks
+[ "$DEVICE" != emulated ] || check=$BUILD/emulated/tools/golden_ranks
 need_program "$check"
 files=(tests/golden/pretrain_a.h5)
 for name in b c; do

@@ -8,7 +8,7 @@ set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 BUILD=${BUILD:-build}
 SHARED=${SHARED:-../shared}
-# DEVICE: what training tests compute on, cpu (default) or emulated, where another worker stands in for the usual one.
+# DEVICE: what training tests compute on: cpu (default), cuda, or emulated, where another worker stands in for the usual one.
 DEVICE=${DEVICE:-cpu}
 WORKER=$BUILD/lockstep-worker
 device_options=()
@@ -17,6 +17,9 @@ if [ "$DEVICE" = emulated ]; then
     LOCKSTEP_WORKER=$(realpath "$WORKER")
     export LOCKSTEP_WORKER LOCKSTEP_TEST_DEVICE=emulated
     device_options=(--device emulated)
+elif [ "$DEVICE" = cuda ]; then
+    export LOCKSTEP_TEST_DEVICE=cuda
+    device_options=(--device cuda --set lockstep.deterministic=true)
 fi
 export device_options # for the script that sources this
 TEST_NAME=$(basename "$0" .sh)

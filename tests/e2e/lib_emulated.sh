@@ -2,6 +2,11 @@
 # shellcheck shell=bash disable=SC2154
 lockstep=$BUILD/lockstep
 emulated=$BUILD/emulated
+card=emulated
+if [ "$DEVICE" = cuda ]; then # the same on a real one
+    emulated=$BUILD
+    card=cuda
+fi
 
 # need_emulated: the emulated worker (tests/run.sh builds it), and a small dataset.
 need_emulated() {
@@ -30,11 +35,11 @@ train() {
     return "$code"
 }
 
-# ends RUN CODE OPTION...: a run on emulated cards that ends with CODE.
+# ends RUN CODE OPTION...: a run on the card that ends with CODE.
 ends() {
     local run=$1 wanted=$2 code=0
     shift 2
-    train "$run" emulated "$@" || code=$?
+    train "$run" "$card" "$@" || code=$?
     [ "$code" = "$wanted" ] || fail "$run: exit code $code, not $wanted: $(tail -1 "$WORK/$run.log")"
 }
 digest() { "$lockstep" inspect "$WORK/$1/checkpoints/latest" --json | sed 's/.*"digest":"\([0-9a-f]*\)".*/\1/'; }

@@ -225,6 +225,10 @@ bool trainer_save_due(const struct trainer *trainer);
  * LS_DEVICE, LS_NOMEM; LS_COMM, LS_TIMEOUT. */
 ls_status trainer_save_begin(struct trainer *trainer) LS_MUST_CHECK;
 
+/* Copy this rank's part of the state into staging memory, and hand it to the writer.  Local.
+ * Errors: LS_DEVICE, LS_NOMEM. */
+ls_status trainer_save_stage(struct trainer *trainer, struct checkpoint_state *state) LS_MUST_CHECK;
+
 /* Take the saves under way further, `progress` being the largest of all ranks' votes.  Collective.
  * Errors: LS_CHECKPOINT after `max_failed_saves` failures in a row; LS_FAILED when a newer start of
  * the run has taken over; LS_COMM, LS_TIMEOUT. */

@@ -101,6 +101,25 @@ static inline __device__ void store(__nv_bfloat16 *to, float value)
     *to = __float2bfloat16(value);
 }
 
+/* N elements that one thread loads or stores at once, in accesses of up to 16 bytes: their address
+ * must be a multiple of the pack's alignment. */
+template <typename T, int N> struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) pack {
+    T v[N];
+};
+template <int N, typename T> static inline __device__ struct pack<T, N> load_pack(const T *from) {
+    return *reinterpret_cast<const struct pack<T, N> *>(from);
+} template <int N, typename T>
+static inline __device__ void store_pack(T *to, const struct pack<T, N> &value)
+{
+    *reinterpret_cast<struct pack<T, N> *>(to) = value;
+}
+
+/* For accesses of 16 bytes. */
+static inline bool is_aligned(const void *memory_dev)
+{
+    return (uintptr_t)memory_dev % 16 == 0;
+}
+
 /* Sum over the 32 lanes, in all lanes; a fixed tree, so bit-equal in repeats. */
 static inline __device__ float warp_sum(float value)
 {

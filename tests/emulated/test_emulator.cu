@@ -17,6 +17,7 @@ extern "C" {
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "model/cuda/internal.h"
 #include "tests/emulator/device.h"
 #include "tests/emulator/fibers.h"
 #include "tests/emulator/runtime.h"
@@ -174,6 +175,26 @@ static void an_out_of_bounds_store_is_reported(void **)
     assert_non_null(strstr(text.c_str(), "fill_kernel"));
 }
 
+static __global__ void wide_kernel(float *y)
+{
+    store_pack(y, pack<float, 4>{{1.0F, 2.0F, 3.0F, 4.0F}});
+}
+
+static void stores_16_bytes_at_a_multiple_of_4()
+{
+    float *y = nullptr;
+    (void)cudaMalloc(reinterpret_cast<void **>(&y), 8 * sizeof(float));
+    LS_LAUNCH(wide_kernel, 1, 1, 0, nullptr, y + 1);
+    (void)cudaDeviceSynchronize();
+}
+
+static void a_misaligned_access_is_reported(void **)
+{
+    std::string text = death_of(stores_16_bytes_at_a_multiple_of_4);
+    assert_non_null(strstr(text.c_str(), "misaligned address"));
+    assert_non_null(strstr(text.c_str(), "16 byte alignment"));
+}
+
 static void reads_past_shared_memory()
 {
     float *y = nullptr;
@@ -320,6 +341,7 @@ int main()
         cmocka_unit_test(a_barrier_makes_every_order_agree),
         cmocka_unit_test(a_missing_barrier_shows_in_every_order),
         cmocka_unit_test(an_out_of_bounds_store_is_reported),
+        cmocka_unit_test(a_misaligned_access_is_reported),
         cmocka_unit_test(a_read_past_shared_memory_is_reported),
         cmocka_unit_test(shared_memory_of_another_block_is_not_a_number),
         cmocka_unit_test(blocks_that_count_on_their_order_show),

@@ -223,8 +223,10 @@ static ls_status read_rest(struct reader *reader, struct checkpoint *c, const cJ
     if (!cJSON_IsObject(facts))
         fail(reader, "facts");
     c->facts_json = cJSON_PrintUnformatted(facts);
-    if (c->facts_json == NULL && reader->st == LS_OK)
+    if (c->facts_json == NULL && reader->st == LS_OK) {
         st = LS_FAIL(LS_NOMEM, "%s: out of memory", reader->path);
+        goto done;
+    }
     LS_TRY(read_object(reader, &c->metrics_json, root, "metrics"));
     LS_TRY(read_object(reader, &c->draws_json, root, "draws"));
     c->info.metrics_json = c->metrics_json;

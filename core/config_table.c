@@ -91,7 +91,7 @@ const struct config_key config_keys[] = {
     {"data.num_workers", INT(0, 256), AT(data.num_workers), .initial = "1",
      .help = "Decoding threads of a worker."},
     {"data.max_bad_share", DOUBLE(0, 1), AT(data.max_bad_share), .initial = "0.05", .flags = OURS,
-     .help = "Share of draws that may fail (and be replaced) before the run stops."},
+     .help = "Share of a dataset's draws that may fail (and be replaced) before the run stops."},
     {"data.packed_folder", TEXT, AT(data.packed_folder), .flags = OURS | NULLABLE,
      .help = "Where lists of videos are packed to; by default `datasets` in the run folder."},
     {"data.persistent_workers", IGNORED, .help = "Loader threads always persist."},

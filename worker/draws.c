@@ -91,18 +91,18 @@ bool draws_name(struct draws *draws, const struct bad_video *video)
 void draws_put(double *out, const struct draws *draws)
 {
     for (int d = 0; d < draws->count; d++) {
-        out[2 * d] = (double)draws->step[d].drawn;
-        out[2 * d + 1] = (double)draws->step[d].bad;
+        *out++ = (double)draws->step[d].drawn;
+        *out++ = (double)draws->step[d].bad;
     }
 }
 
 int64_t draws_add(struct draws *draws, const double *sums)
 {
     int64_t bad = 0;
-    for (int d = 0; d < draws->count; d++) {
-        draws->run[d].drawn += (int64_t)sums[2 * d];
-        draws->run[d].bad += (int64_t)sums[2 * d + 1];
-        bad += (int64_t)sums[2 * d + 1];
+    for (int d = 0; d < draws->count; d++, sums += 2) {
+        draws->run[d].drawn += (int64_t)sums[0];
+        draws->run[d].bad += (int64_t)sums[1];
+        bad += (int64_t)sums[1];
     }
     return bad;
 }

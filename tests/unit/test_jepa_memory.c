@@ -3,6 +3,7 @@
  *
  * glibc lets a program define its own allocator; whose call it was, the return address tells. Under
  * a sanitizer, which has its own already, the test is skipped. */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -58,6 +59,13 @@ void *realloc(void *memory, size_t bytes)
     if (memory == NULL || bytes == 0)
         note(__builtin_return_address(0));
     return __libc_realloc(memory, bytes);
+}
+
+/* libgomp's, for a team of another number of threads than the last. */
+void *memalign(size_t alignment, size_t bytes)
+{
+    note(__builtin_return_address(0));
+    return __libc_memalign(alignment, bytes);
 }
 
 void *aligned_alloc(size_t alignment, size_t bytes)

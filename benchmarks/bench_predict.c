@@ -14,119 +14,12 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "model/counting.h"
 #include "model/jepa.h"
 #include "tests/support/op_timing.h"
 #include "tests/support/step_subject.h"
 
 enum { MASKS = 4, ROW_MULTIPLE = 8 };
-
-/* Hands out addresses that nobody reads. */
-struct op_device {
-    uintptr_t next;
-};
-
-static ls_status give_address(struct op_device *device, void **out_dev, size_t bytes)
-{
-    device->next += (bytes + 511) / 512 * 512 + 512;
-    *out_dev = (void *)device->next;
-    return LS_OK;
-}
-
-static void take_back(struct op_device *device, void *memory)
-{
-    (void)device;
-    (void)memory;
-}
-
-/* Real memory, which costs nothing while nobody touches it. */
-static ls_status host_memory(struct op_device *device, void **out, size_t bytes)
-{
-    (void)device;
-    *out = calloc(1, bytes + 1);
-    return *out != NULL ? LS_OK : LS_FAIL(LS_NOMEM, "out of memory: %zu bytes", bytes);
-}
-
-static void host_free(struct op_device *device, void *memory)
-{
-    (void)device;
-    free(memory);
-}
-
-static ls_status no_copy(struct op_device *device, void *to, const void *from, size_t bytes)
-{
-    (void)device;
-    (void)to;
-    (void)from;
-    (void)bytes;
-    return LS_OK;
-}
-
-static ls_status no_wait(struct op_device *device)
-{
-    (void)device;
-    return LS_OK;
-}
-
-static ls_status no_scratch(struct op_device *device, const struct op_limits *limits)
-{
-    (void)device;
-    (void)limits;
-    return LS_OK;
-}
-
-static ls_status no_queue(struct op_device *device, enum op_queue queue)
-{
-    (void)device;
-    (void)queue;
-    return LS_OK;
-}
-
-static ls_status no_event(struct op_device *device, struct op_event **out)
-{
-    (void)device;
-    *out = NULL;
-    return LS_OK;
-}
-
-static ls_status event_passes(struct op_device *device, struct op_event *event)
-{
-    (void)device;
-    (void)event;
-    return LS_OK;
-}
-
-static ls_status no_pin(struct op_device *device, void *memory, size_t bytes)
-{
-    (void)device;
-    (void)memory;
-    (void)bytes;
-    return LS_OK;
-}
-
-/* As a card's table; its operators are never called (op_timing_only_counts). */
-static struct op_table nothing(void)
-{
-    return (struct op_table){
-        .name = "counts",
-        .rounds_bias = true,
-        .row_multiple = ROW_MULTIPLE,
-        .allocate = give_address,
-        .release = take_back,
-        .host_allocate = host_memory,
-        .host_release = host_free,
-        .upload = no_copy,
-        .download = no_copy,
-        .synchronize = no_wait,
-        .reserve = no_scratch,
-        .select = no_queue,
-        .event_open = no_event,
-        .event_record = event_passes,
-        .event_wait = event_passes,
-        .event_synchronize = event_passes,
-        .host_pin = no_pin,
-        .host_unpin = take_back,
-    };
-}
 
 static void print_parts(const struct step_subject *subject, double flops, double padding,
                         double ceiling)
@@ -173,8 +66,9 @@ done:
 static ls_status predict(const struct step_subject *subject, double ceiling, int bucket)
 {
     ls_status st = LS_OK;
-    struct op_device device = {0};
-    const struct op_table table = nothing();
+    struct op_device *device = NULL;
+    /* As a card's table; its operators are never called (op_timing_only_counts). */
+    struct op_table table = {.name = "counts", .rounds_bias = true, .row_multiple = ROW_MULTIPLE};
     struct jepa *jepa = NULL;
     struct step_batches batches = {0};
     double flops = 0.0;
@@ -182,13 +76,16 @@ static ls_status predict(const struct step_subject *subject, double ceiling, int
     struct jepa_options options = step_subject_options(subject, subject->clips, OP_BF16);
     options.bucket_tokens = bucket > 0 ? bucket : jepa_bucket_tokens(step_subject_tokens(subject));
     LS_TRY(step_batches_draw(&batches, subject, subject->clips, MASKS));
-    LS_TRY(jepa_open(&jepa, &options, op_timing_table(&table, clock_now_s), &device));
+    counting_table(&table);
+    LS_TRY(counting_open(&device, NULL, NULL));
+    LS_TRY(jepa_open(&jepa, &options, op_timing_table(&table, clock_now_s), device));
     op_timing_reset();
     for (int m = 0; m < MASKS; m++)
         LS_TRY(count_step(jepa, &batches.batches[m], &flops, &padding));
     print_parts(subject, flops, padding, ceiling);
 done:
     jepa_close(&jepa);
+    counting_close(&device);
     step_batches_free(&batches);
     return st;
 }

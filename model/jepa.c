@@ -25,6 +25,8 @@ static ls_status check_options(const struct jepa_options *o)
         return LS_FAIL(LS_USAGE,
                        "clips of %d x %d x %d: tubelets of %d frames and patches of %d must fit",
                        o->frames, o->height, o->width, s->tubelet, s->patch);
+    if (o->forward_only && o->division.ranks > 1)
+        return LS_FAIL(LS_USAGE, "a model that is not trained has no state to divide");
     if (s->mask_tokens > 64)
         return LS_FAIL(LS_USAGE, "%d mask tokens: at most 64", s->mask_tokens);
     if (o->bucket_tokens < 0)
@@ -78,9 +80,11 @@ static ls_status open_flat(struct jepa *jepa)
     struct jepa_flat *flat = &jepa->flat;
     void *memory = NULL;
     LS_TRY(take(jepa, &flat->weights_dev, held->masters, sizeof(float)));
-    LS_TRY(take(jepa, &flat->gradient_dev, held->all, sizeof(float)));
-    LS_TRY(take(jepa, &flat->moment1_dev, held->moments, sizeof(float)));
-    LS_TRY(take(jepa, &flat->moment2_dev, held->moments, sizeof(float)));
+    if (!jepa->options.forward_only) {
+        LS_TRY(take(jepa, &flat->gradient_dev, held->all, sizeof(float)));
+        LS_TRY(take(jepa, &flat->moment1_dev, held->moments, sizeof(float)));
+        LS_TRY(take(jepa, &flat->moment2_dev, held->moments, sizeof(float)));
+    }
     LS_TRY(take(jepa, &flat->ema_dev, held->ema_masters, sizeof(float)));
     flat->weights_compute_dev = flat->weights_dev;
     flat->ema_compute_dev = flat->ema_dev;
@@ -92,7 +96,7 @@ static ls_status open_flat(struct jepa *jepa)
     }
     if (jepa->on.ops->host_memory) {
         flat->gradient_host = flat->gradient_dev;
-    } else if (!jepa->options.device_gradient) {
+    } else if (!jepa->options.device_gradient && !jepa->options.forward_only) {
         LS_TRY(jepa->on.ops->host_allocate(jepa->on.device, &memory,
                                            (size_t)held->all * sizeof(float)));
         flat->gradient_host = memory;

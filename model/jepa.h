@@ -40,6 +40,7 @@ struct jepa_options {
     int bucket_tokens;
     bool activation_checkpointing;
     bool whole_target;    /* compute all target tokens, for jepa_output */
+    bool forward_only;    /* jepa_predict is all that is asked for: no gradient, no moments */
     bool float_clips;     /* clips come as normalised float32 [B, 3, T, H, W] (golden files) */
     bool device_gradient; /* sums over ranks are made in device memory, behind the compute stream:
                            * no host copy of the gradient is kept or filled */
@@ -128,6 +129,22 @@ ls_status jepa_stage_wait(struct jepa *jepa) LS_MUST_CHECK;
 ls_status jepa_staged_micro_batch(struct jepa *jepa, double micro_batch_weight,
                                   jepa_gradient_ready ready, void *ready_context) LS_MUST_CHECK;
 ls_status jepa_unstage(struct jepa *jepa) LS_MUST_CHECK;
+
+/* Forward only, of one micro-batch: what jepa_output and jepa_token_losses read.  Gradient, sums
+ * and statistics are left alone.  The one computation of a model that was opened with
+ * `forward_only`. Local.  Errors: as jepa_micro_batch. */
+ls_status jepa_predict(struct jepa *jepa, const struct jepa_batch *batch) LS_MUST_CHECK;
+
+/* The loss of every predicted token of mask group `group` in the micro-batch that ran last, in
+ * double:
+ *
+ *     out[b, k] = (1 / dim) * sum over channels of |z - h|^p / p
+ *
+ *   out   out [B, predicted_count[group]]  in the order of the batch's lists; their mean is the
+ *         group's loss
+ *
+ * Local; waits for the device.  Errors: LS_USAGE, LS_NOMEM, LS_DEVICE. */
+ls_status jepa_token_losses(struct jepa *jepa, int group, double *out) LS_MUST_CHECK;
 
 /* Results of the step so far.  Local; waits for the device. */
 ls_status jepa_result(struct jepa *jepa, struct jepa_result *out) LS_MUST_CHECK;

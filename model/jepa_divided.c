@@ -52,6 +52,8 @@ ls_status jepa_held_open(struct jepa *jepa)
     const int rank = jepa->options.rank;
     *held = (struct jepa_held){
         .all = flat, .ema_all = encoder, .masters = flat, .ema_masters = encoder, .moments = flat};
+    if (jepa->options.forward_only)
+        held->moments = 0;
     if (division->ranks <= 1)
         return LS_OK;
     if (division->count != flat || division->slice < JEPA_VECTOR_ROW ||

@@ -123,7 +123,7 @@ int64_t jepa_own_place(const struct jepa *jepa, int64_t offset);
 ls_status jepa_vectors_set(struct jepa *jepa, const float *weights_dev) LS_MUST_CHECK;
 
 /* Update of a part [offset, offset + count) of the flat space with pieces that lie anywhere
- * (jepa_step.c).  Local; queued. */
+ * (jepa_update.c).  Local; queued. */
 ls_status jepa_update_part(struct jepa *jepa, struct op_update work, int64_t offset,
                            int64_t count) LS_MUST_CHECK;
 

@@ -18,7 +18,7 @@ static void fill(struct jepa_memory *out, const struct jepa *jepa, const struct 
     const struct jepa_held *held = &jepa->held;
     *out = (struct jepa_memory){
         .weights = held->masters * master + held->all * copy + held->vectors * master,
-        .gradient = held->all * master,
+        .gradient = jepa->options.forward_only ? 0 : held->all * master,
         .moments = 2 * held->moments * master,
         .ema = held->ema_masters * master + held->ema_all * copy,
         .activations = (int64_t)jepa->arena.peak,

@@ -1,10 +1,13 @@
-/* What shows a collapse: spread and rank of the targets, likeness of the predictions.
+/* What shows a collapse: spread and rank of the targets, likeness of the predictions; and the loss
+ * by token.
  *
  * Devices gather sums only; means, variances and ratios are made here, in double, from the sums of
  * all ranks. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/files.h"
 #include "model/jepa_parts.h"
 
 enum { ARRAYS = 4 }; /* target sum, target square sum, prediction sum, prediction unit sum */
@@ -101,6 +104,43 @@ ls_status jepa_goal_means(struct jepa *jepa, float *out, float *scratch)
             out[b * dim + c] /= (float)tokens;
     }
 done:
+    return st;
+}
+
+static double token_loss(const float *z, const float *h, int64_t dim, double p)
+{
+    double sum = 0.0;
+    for (int64_t c = 0; c < dim; c++)
+        sum += pow(fabs((double)z[c] - (double)h[c]), p);
+    return sum / p / (double)dim;
+}
+
+ls_status jepa_token_losses(struct jepa *jepa, int group, double *out)
+{
+    ls_status st = LS_OK;
+    const struct op_table *ops = jepa->on.ops;
+    const struct op_sequences *rows = &jepa->layout.predictions.sequences;
+    const int64_t dim = jepa->options.shape.dim;
+    const int clips = jepa->layout.clips;
+    float *z = NULL;
+    float *h = NULL;
+    if (group < 0 || group >= jepa->layout.groups)
+        return LS_FAIL(LS_USAGE, "mask group %d of %d", group, jepa->layout.groups);
+    LS_TRY(core_alloc(&z, rows->max_length * dim));
+    LS_TRY(core_alloc(&h, rows->max_length * dim));
+    for (int s = group * clips; s < (group + 1) * clips; s++) {
+        const int64_t first = rows->start[s] * dim;
+        const size_t bytes = (size_t)(rows->length[s] * dim) * sizeof *z;
+        LS_TRY(
+            ops->download(jepa->on.device, z, jepa->predictor_memory.predictions + first, bytes));
+        LS_TRY(ops->download(jepa->on.device, h, jepa->goals + first, bytes));
+        LS_TRY(ops->synchronize(jepa->on.device));
+        for (int k = 0; k < rows->length[s]; k++)
+            *out++ = token_loss(z + k * dim, h + k * dim, dim, jepa->options.loss_exponent);
+    }
+done:
+    free(z);
+    free(h);
     return st;
 }
 

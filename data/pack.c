@@ -56,8 +56,9 @@ static ls_status finish(struct pack_summary *out, const char *folder, const stru
     if (out->left == 0 && flock(presence, LOCK_EX | LOCK_NB) == 0)
         LS_TRY(remove_leftovers(folder, plan->parts_folder));
     if (out->videos == 0 && out->left == 0)
-        st = LS_FAIL(LS_DATA, "%s: not one of %lld files could be packed: see %s/%s", folder,
-                     (long long)out->skipped, folder, PACK_REPORT_NAME);
+        st =
+            LS_FAIL(LS_DATA, "%s: not one of %lld files could be packed (the first: %s): see %s/%s",
+                    folder, (long long)out->skipped, out->first_reason, folder, PACK_REPORT_NAME);
 done:
     pack_lock_drop(&lock);
     free(path);

@@ -45,6 +45,8 @@ struct pack_options {
     void *context;
 };
 
+enum { PACK_REASON_BYTES = 256 };
+
 struct pack_summary {
     int64_t videos, skipped; /* in the whole dataset */
     int64_t new_videos, new_skipped;
@@ -53,7 +55,8 @@ struct pack_summary {
     int64_t frames;
     uint64_t bytes; /* of packets */
     int64_t shards;
-    int64_t left; /* shards of other parts that are not there yet */
+    int64_t left;                         /* shards of other parts that are not there yet */
+    char first_reason[PACK_REASON_BYTES]; /* why the first skipped file was; "" where none was */
 };
 
 /* Pack, write the index and the report.  Files that cannot be used are skipped with a reason, which

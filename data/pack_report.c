@@ -94,9 +94,10 @@ static ls_status write_shard(FILE *file, struct pack_summary *sum, const char *p
         const char *name = (const char *)shard.blob + skipped->name_at;
         if (!skips_stands(skips, name, number, s))
             continue;
-        sum->skipped++;
-        write_skipped(file, name, (const char *)shard.blob + skipped->reason_at,
-                      skipped->source_bytes, skipped->label);
+        const char *reason = (const char *)shard.blob + skipped->reason_at;
+        if (sum->skipped++ == 0)
+            (void)snprintf(sum->first_reason, sizeof sum->first_reason, "%s", reason);
+        write_skipped(file, name, reason, skipped->source_bytes, skipped->label);
     }
     sum->videos += (int64_t)shard.record.videos;
     sum->bytes += shard.record.bytes;

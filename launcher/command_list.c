@@ -14,6 +14,7 @@ const struct command *const commands_all[] = {
     &command_plot,
     &command_probe,
     &command_features,
+    &command_show,
     &command_inspect,
     &command_verify,
     &command_export,

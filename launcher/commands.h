@@ -48,6 +48,7 @@ extern const struct command command_pack;
 extern const struct command command_plan;
 extern const struct command command_probe;
 extern const struct command command_scale;
+extern const struct command command_show;
 extern const struct command command_train;
 extern const struct command command_submit;
 extern const struct command command_plot;

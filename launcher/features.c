@@ -1,21 +1,16 @@
 /* `lockstep features`: one worker writes the features of a dataset's videos.  What clips are taken
  * comes from the config that the checkpoint was trained with, where no option says otherwise. */
 #include <cJSON.h>
-#include <errno.h>
-#include <inttypes.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "checkpoint/checkpoint.h"
 #include "core/config_probe.h"
 #include "core/files.h"
 #include "launcher/commands.h"
+#include "launcher/one_worker.h"
 #include "launcher/probe_source.h"
-#include "launcher/processes.h"
 #include "launcher/train_datasets.h"
 
 struct features_options {
@@ -105,50 +100,6 @@ static char *config_text(const struct features_options *options, const struct cl
     return text;
 }
 
-/* The worker's exit code is its status. */
-static ls_status status_of_code(int code)
-{
-    static const ls_status all[] = {LS_USAGE, LS_IO,      LS_DATA,       LS_DEVICE,
-                                    LS_NOMEM, LS_TIMEOUT, LS_CHECKPOINT, LS_STOP};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (status_exit_code(all[i]) == code)
-            return all[i];
-    return LS_FAILED;
-}
-
-/* The worker writes its own failure to stderr; it computes on all cores. */
-static ls_status run_worker(const char *folder, const struct features_options *options)
-{
-    ls_status st = LS_OK;
-    char *worker = NULL;
-    int status = 0;
-    pid_t child = -1;
-    LS_TRY(processes_find_worker(&worker));
-    (void)fflush(stdout);
-    child = fork();
-    if (child == 0) {
-        (void)execl(worker, worker, folder, "--run-epoch", "1", "--probe", "--features",
-                    options->output, options->tokens ? "--tokens" : (char *)NULL, (char *)NULL);
-        _exit(127);
-    }
-    if (child < 0) {
-        st = LS_FAIL(LS_FAILED, "cannot start %s: %s", worker, strerror(errno));
-        goto done;
-    }
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR) {
-            st = LS_FAIL(LS_FAILED, "cannot wait for %s: %s", worker, strerror(errno));
-            goto done;
-        }
-    if (!WIFEXITED(status))
-        st = LS_FAIL(LS_FAILED, "the worker ended by signal %d", WTERMSIG(status));
-    else if (WEXITSTATUS(status) != 0)
-        st = LS_FAIL(status_of_code(WEXITSTATUS(status)), "no features were written (above)");
-done:
-    free(worker);
-    return st;
-}
-
 static ls_status run_in(const char *folder, const struct features_options *options)
 {
     ls_status st = LS_OK;
@@ -171,7 +122,9 @@ static ls_status run_in(const char *folder, const struct features_options *optio
     }
     LS_TRY(core_format(&path, "%s/probe.yaml", folder));
     LS_TRY(files_replace(path, text, strlen(text)));
-    LS_TRY(run_worker(folder, options));
+    LS_TRY(
+        one_worker_run(folder, (const char *const[]){"--probe", "--features", options->output,
+                                                     options->tokens ? "--tokens" : NULL, NULL}));
 done:
     free(checkpoint);
     free(dataset);
@@ -187,13 +140,8 @@ static ls_status run_features(const void *given)
     char *folder = NULL;
     if (options->output == NULL)
         return LS_FAIL(LS_USAGE, "-o FILE.h5 is wanted: where the features go");
-    LS_TRY(core_format(&folder, "%s.work-%ld", options->output, (long)getpid()));
-    LS_TRY(files_make_folder(folder));
-    st = run_in(folder, options);
-    char message[512];
-    (void)snprintf(message, sizeof message, "%s", status_message());
-    if (files_remove(folder) != LS_OK || st != LS_OK)
-        st = st != LS_OK ? status_adopt(st, message) : LS_IO;
+    LS_TRY(one_worker_folder_make(&folder, options->output));
+    LS_TRY(one_worker_folder_remove(folder, run_in(folder, options)));
 done:
     free(folder);
     return st;

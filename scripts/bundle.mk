@@ -4,7 +4,7 @@
 
 # Read before anything is defined from them, then again by hand where the usual build says otherwise.
 WITH_FFMPEG := data/av.c data/colour.c data/decoder.c data/encoder.c data/pack_analyse.c data/pack_encode.c data/pack_frames.c data/pack_read.c \
-    data/pack_video.c data/planar.c data/planes.c \
+    data/pack_video.c data/picture.c data/planar.c data/planes.c \
     data/playback.c data/prove_skippable.c data/video.c
 WITH_MPI := comm/collective.c comm/mpi.c comm/pieces.c comm/progress.c
 BUNDLE_ONLY := comm/meeting.c comm/meeting_calls.c model/cpu_none.c

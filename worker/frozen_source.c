@@ -10,7 +10,8 @@
 
 #define ENCODER_KEYS "model_kwargs.pretrain_kwargs.encoder."
 
-static ls_status compare(const struct frozen_source *source, const struct config_probe *probe)
+ls_status frozen_source_compare(const struct frozen_source *source,
+                                const struct config_probe *probe)
 {
     const struct config *config = source->config;
     const struct model_shape *shape = &source->shape;
@@ -42,15 +43,14 @@ static ls_status compare(const struct frozen_source *source, const struct config
     return LS_OK;
 }
 
-ls_status frozen_source_open(struct frozen_source *out, const struct config_probe *probe)
+ls_status frozen_source_open(struct frozen_source *out, const char *checkpoint)
 {
     ls_status st = LS_OK;
     *out = (struct frozen_source){0};
-    LS_TRY(checkpoint_open(&out->checkpoint, probe->checkpoint));
+    LS_TRY(checkpoint_open(&out->checkpoint, checkpoint));
     out->info = checkpoint_info(out->checkpoint);
     LS_TRY(config_open_text(&out->config, out->info->config_yaml, out->info->path));
     LS_TRY(model_shape_of_config(&out->shape, out->config));
-    LS_TRY(compare(out, probe));
 done:
     if (st != LS_OK)
         frozen_source_close(out);
@@ -64,35 +64,53 @@ void frozen_source_close(struct frozen_source *source)
     source->info = NULL;
 }
 
-/* The encoder lies in front of all arrays, in the order of the table. */
-static ls_status match(const struct frozen_source *source, const struct parameters *parameters)
+/* The encoder lies in front of all arrays, and the others behind it, in the order of the table. */
+static ls_status match(const struct frozen_source *source, const struct parameters *parameters,
+                       bool whole)
 {
     const struct checkpoint_info *info = source->info;
     for (int i = 0; i < parameters->count; i++) {
         const struct parameter *mine = &parameters->table[i];
         const struct checkpoint_parameter *its =
             i < info->parameter_count ? &info->parameters[i] : NULL;
-        if (mine->encoder && (its == NULL || strcmp(its->name, mine->name) != 0 ||
-                              its->offset != mine->offset || its->count != mine->count))
+        if ((whole || mine->encoder) && (its == NULL || strcmp(its->name, mine->name) != 0 ||
+                                         its->offset != mine->offset || its->count != mine->count))
             return LS_FAIL(LS_CHECKPOINT, "%s: its parameter %s is not where its config puts it",
                            info->path, mine->name);
     }
     return LS_OK;
 }
 
+/* The first `count` elements of an array. */
+static ls_status read_array(float *out, const struct frozen_source *source, const char *name,
+                            int64_t count)
+{
+    const struct checkpoint_info *info = source->info;
+    struct checkpoint_array array = {.name = name, .data = out, .count = count};
+    for (int i = 0; i < info->array_count; i++)
+        if (strcmp(info->arrays[i].name, name) == 0)
+            array.total = info->arrays[i].total;
+    return checkpoint_read(source->checkpoint, &array);
+}
+
 ls_status frozen_source_read(float *weights, const struct frozen_source *source,
                              const struct parameters *parameters, enum config_network network)
 {
     ls_status st = LS_OK;
-    const struct checkpoint_info *info = source->info;
-    struct checkpoint_array array = {.name = network == CONFIG_TARGET_ENCODER ? "ema" : "weights",
-                                     .data = weights,
-                                     .count = parameters->encoder_count};
-    LS_TRY(match(source, parameters));
-    for (int i = 0; i < info->array_count; i++)
-        if (strcmp(info->arrays[i].name, array.name) == 0)
-            array.total = info->arrays[i].total;
-    LS_TRY(checkpoint_read(source->checkpoint, &array));
+    LS_TRY(match(source, parameters, false));
+    LS_TRY(read_array(weights, source, network == CONFIG_TARGET_ENCODER ? "ema" : "weights",
+                      parameters->encoder_count));
+done:
+    return st;
+}
+
+ls_status frozen_source_read_all(float *weights, float *ema, const struct frozen_source *source,
+                                 const struct parameters *parameters)
+{
+    ls_status st = LS_OK;
+    LS_TRY(match(source, parameters, true));
+    LS_TRY(read_array(weights, source, "weights", parameters->flat_count));
+    LS_TRY(read_array(ema, source, "ema", parameters->encoder_count));
 done:
     return st;
 }

@@ -13,6 +13,7 @@
 #include "core/watchdog.h"
 #include "worker/plan.h"
 #include "worker/prober.h"
+#include "worker/show.h"
 #include "worker/signals.h"
 #include "worker/trainer.h"
 
@@ -40,7 +41,8 @@ static void write_record(const struct trainer *trainer, ls_status st)
                           .status = st,
                           .rollback = trainer->rollback,
                           .message = good ? NULL : (char *)status_message()};
-    if (!good)
+    /* A command that starts one worker tells its failure itself. */
+    if (!good && !trainer->options->show && trainer->options->features == NULL)
         log_error("%s", status_text());
     if (trainer->unsound && gethostname(host, sizeof host - 1) == 0)
         end.node = host;
@@ -104,6 +106,13 @@ int main(int argc, char **argv)
     }
     if (st == LS_OK)
         st = worker_signals_open();
+    if (st == LS_OK && options.show) {
+        trainer.options = &options;
+        trainer.own = true;
+        st = show_run(&options);
+        write_record(&trainer, st);
+        return status_exit_code(st);
+    }
     if (st != LS_OK) {
         log_error("%s", status_text());
         return status_exit_code(st);

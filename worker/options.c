@@ -67,6 +67,11 @@ static const struct option options[] = {
      .offset = AT(memory),
      .value = "",
      .help = "print what the model would take, as JSON, and end"},
+    {.name = "--show",
+     .type = OPTION_FLAG,
+     .offset = AT(show),
+     .value = "",
+     .help = "the picture of a clip that RUN/show.json asks for, in place of training"},
     {.name = "--features",
      .type = OPTION_TEXT,
      .offset = AT(features),
@@ -86,7 +91,7 @@ void worker_options_help(void)
     (void)printf("usage: lockstep-worker RUN [OPTIONS]\n"
                  "One rank of a training run; `lockstep train` starts as many as are wanted under "
                  "mpirun, `lockstep probe` likewise.\nRUN is the run folder with its "
-                 "config.yaml (probe.yaml).\n\n");
+                 "config.yaml (probe.yaml, show.json).\n\n");
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         (void)printf("  %-12s %-15s %s\n", options[i].name, options[i].value, options[i].help);
 }

@@ -23,6 +23,7 @@ struct worker_options {
     bool probe;                /* RUN/probe.yaml is wanted, not a training run */
     const char *features;      /* write features to this file, do not probe; borrowed from argv */
     bool tokens;               /* of every token, not their mean */
+    bool show;                 /* a picture by RUN/show.json is wanted, nothing else */
     bool help;                 /* only the help is wanted */
     bool memory;               /* only the memory plan is */
 };

@@ -165,7 +165,8 @@ static ls_status open_models(struct prober *prober)
     const struct config_probe *config = prober->config;
     const struct config *base = &config->base;
     struct worker_device *device = &prober->job->device;
-    LS_TRY(frozen_source_open(&prober->source, config));
+    LS_TRY(frozen_source_open(&prober->source, config->checkpoint));
+    LS_TRY(frozen_source_compare(&prober->source, config));
     LS_TRY(worker_device_open(
         device, base,
         prober->job->options->device_given ? prober->job->options->device : base->run.device,

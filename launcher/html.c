@@ -92,7 +92,9 @@ static const char style[] =
     "overflow-x:auto;font-size:.87em;line-height:1.4}code{font-size:.93em}"
     "summary{cursor:pointer;color:var(--soft)}footer{margin-top:2.5em;font-size:.87em;"
     "color:var(--soft)}\n"
-    "@media print{body{padding:0;font-size:12px}.charts{grid-template-columns:1fr 1fr}"
+    "@media print{body{padding:1px;font-size:12px}pre{columns:3;font-size:9px;white-space:pre-wrap;"
+    "overflow-wrap:anywhere}summary{display:none}footer{margin-top:1em}.charts{grid-template-"
+    "columns:1fr 1fr}"
     "details::details-content{content-visibility:visible;display:block}"
     ".wide svg{min-width:0}}\n";
 

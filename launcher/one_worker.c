@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +44,9 @@ static ls_status judge(const char *folder, int status)
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     LS_TRY(run_ends_read(&ends, &count, folder, EPOCH));
     const struct run_end *cause = run_ends_cause(ends, count);
-    if (cause != NULL && cause->status == LS_STOP)
+    /* It may have been asked before it could listen. */
+    const bool killed_by_us = stop_asked() && WIFSIGNALED(status) && cause == NULL;
+    if (killed_by_us || (cause != NULL && cause->status == LS_STOP))
         st = LS_FAIL(LS_STOP, "stopped");
     else if (cause != NULL && cause->status != LS_OK && cause->message != NULL)
         st = status_adopt(cause->status, cause->message);

@@ -124,6 +124,14 @@ struct field {
     int rows, columns, channels;
 };
 
+/* What is not known spreads to the middle between it and its neighbour. */
+static double blend(double a, double b, double part)
+{
+    if (isnan(a) || isnan(b))
+        return part < 0.5 ? a : b;
+    return (1 - part) * a + part * b;
+}
+
 static double mix(const struct field *field, struct between y, struct between x, int channel)
 {
     const int64_t row = (int64_t)field->columns * field->channels;
@@ -131,9 +139,8 @@ static double mix(const struct field *field, struct between y, struct between x,
     const float *bottom = field->values + y.high * row + channel;
     const int64_t left = (int64_t)x.low * field->channels;
     const int64_t right = (int64_t)x.high * field->channels;
-    const double above = (1 - x.part) * (double)top[left] + x.part * (double)top[right];
-    const double below = (1 - x.part) * (double)bottom[left] + x.part * (double)bottom[right];
-    return (1 - y.part) * above + y.part * below;
+    return blend(blend((double)top[left], (double)top[right], x.part),
+                 blend((double)bottom[left], (double)bottom[right], x.part), y.part);
 }
 
 static void draw_field(struct canvas *canvas, struct canvas_square at, const struct field *field)

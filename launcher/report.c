@@ -128,13 +128,16 @@ static int start_of(const struct report *report, const char *name, int64_t epoch
 {
     const struct run_log *log = report->log;
     char path[300];
+    for (int i = 0; i < log->start_count; i++)
+        if (log->starts[i].epoch == epoch)
+            return i;
     if (epochs == log->start_count)
         return epoch <= epochs ? (int)epoch - 1 : -1;
     (void)snprintf(path, sizeof path, "ends/%s", name);
     time_t time = modified(report->run, path);
     for (int i = log->start_count - 1; i >= 0; i--)
         if (time >= log->starts[i].first)
-            return i;
+            return log->starts[i].epoch == 0 ? i : -1;
     return -1;
 }
 

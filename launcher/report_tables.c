@@ -198,7 +198,7 @@ void report_print_events(FILE *out, const struct report *report)
     const struct run_log *log = report->log;
     (void)fputs("<h2>Warnings</h2>\n", out);
     if (log->kind_count == 0) {
-        (void)fputs("<p class=\"soft\">None in the log.</p>\n", out);
+        (void)fputs("<p class=\"soft\">None.</p>\n", out);
         return;
     }
     (void)fputs("<div class=\"scroll\"><table><tr><th>what</th><th class=\"n\">times</th>"

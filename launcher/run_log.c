@@ -1,4 +1,5 @@
-/* Only lines of core/log.h's form count; what MPI says of itself lies between them. */
+/* Only lines of core/log.h's form count; what MPI says of itself lies between them.  Lines that
+ * the events have, too, are passed over; the events come afterwards. */
 #include "launcher/run_log.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 
 #include "core/files.h"
+#include "launcher/run_events.h"
 
 enum { MARKS_MAX = 1000, LEVEL_BYTES = 16 };
 
@@ -118,17 +120,23 @@ static ls_status take_start(struct run_log *log, const struct log_line *line)
     return LS_OK;
 }
 
-static ls_status take_save(struct run_log *log, const struct log_line *line)
+static ls_status add_save(struct run_log *log, time_t time, int64_t step,
+                          struct run_log_start *start)
 {
     ls_status st = more((void **)&log->saves, log->save_count, sizeof *log->saves);
     if (st != LS_OK)
         return st;
-    int64_t step = number_in(line->text, "finished_steps=");
-    log->saves[log->save_count++] =
-        (struct run_log_save){.time = line->time, .step = step >= 0 ? step : line->step};
-    if (log->start_count > 0)
-        log->starts[log->start_count - 1].saves++;
+    log->saves[log->save_count++] = (struct run_log_save){.time = time, .step = step};
+    if (start != NULL)
+        start->saves++;
     return LS_OK;
+}
+
+static ls_status take_save(struct run_log *log, const struct log_line *line)
+{
+    const int64_t step = number_in(line->text, "finished_steps=");
+    return add_save(log, line->time, step >= 0 ? step : line->step,
+                    log->start_count > 0 ? &log->starts[log->start_count - 1] : NULL);
 }
 
 /* "checkpoint not_saved" of "checkpoint not_saved try=1 ...": the words before the first value. */
@@ -161,11 +169,9 @@ static ls_status take_mark(struct run_log *log, const struct log_line *line)
     return LS_OK;
 }
 
-static ls_status take_warning(struct run_log *log, const struct log_line *line)
+static ls_status add_warning(struct run_log *log, const struct log_line *line, const char *name)
 {
-    char name[sizeof log->kinds[0].name];
     struct run_log_kind *kind = NULL;
-    name_kind(name, sizeof name, line);
     for (int i = 0; i < log->kind_count && kind == NULL; i++)
         if (strcmp(log->kinds[i].name, name) == 0)
             kind = &log->kinds[i];
@@ -187,7 +193,14 @@ static ls_status take_warning(struct run_log *log, const struct log_line *line)
     return take_mark(log, line);
 }
 
-static ls_status take_line(struct run_log *log, const char *text)
+static ls_status take_warning(struct run_log *log, const struct log_line *line)
+{
+    char name[sizeof log->kinds[0].name];
+    name_kind(name, sizeof name, line);
+    return add_warning(log, line, name);
+}
+
+static ls_status take_line(struct run_log *log, const struct run_events *events, const char *text)
 {
     ls_status st = LS_OK;
     struct log_line line;
@@ -196,6 +209,8 @@ static ls_status take_line(struct run_log *log, const char *text)
     LS_TRY(take_start(log, &line));
     if (log->start_count > 0 && line.time > log->starts[log->start_count - 1].last)
         log->starts[log->start_count - 1].last = line.time;
+    if (run_events_have(events, line.time, line.text))
+        goto done;
     if (begins(line.text, "checkpoint saved"))
         LS_TRY(take_save(log, &line));
     else if (begins(line.text, "device_open "))
@@ -211,15 +226,79 @@ done:
     return st;
 }
 
+/* The log's start that an event's start is: the newest one that began before it and has no number
+ * yet.  The log's time has whole seconds, and its line comes first. */
+static struct run_log_start *find_start(struct run_log *log, const struct run_event *event)
+{
+    for (int i = log->start_count - 1; i >= 0; i--)
+        if (log->starts[i].epoch == event->start)
+            return &log->starts[i];
+    for (int i = log->start_count - 1; i >= 0; i--)
+        if (log->starts[i].first <= event->time)
+            return log->starts[i].epoch == 0 ? &log->starts[i] : NULL;
+    return NULL;
+}
+
+/* A start that the log does not have (any more), in its place. */
+static ls_status insert_start(struct run_log_start **out, struct run_log *log, time_t time)
+{
+    int at = log->start_count;
+    ls_status st = more((void **)&log->starts, log->start_count, sizeof *log->starts);
+    if (st != LS_OK)
+        return st;
+    while (at > 0 && log->starts[at - 1].first > time)
+        at--;
+    memmove(log->starts + at + 1, log->starts + at,
+            (size_t)(log->start_count - at) * sizeof *log->starts);
+    log->start_count++;
+    *out = &log->starts[at];
+    **out = (struct run_log_start){.first = time, .last = time, .from_step = -1};
+    return LS_OK;
+}
+
+/* A warning of these kinds is in the log in other words, with the cause. */
+static bool log_says_more(const struct run_event *event)
+{
+    return strcmp(event->kind, "not_saved") == 0 || strcmp(event->kind, "save_passed_over") == 0;
+}
+
+static ls_status take_event(struct run_log *log, const struct run_event *event)
+{
+    ls_status st = LS_OK;
+    char name[sizeof log->kinds[0].name];
+    struct run_log_start *start = find_start(log, event);
+    if (start == NULL)
+        LS_TRY(insert_start(&start, log, event->time));
+    start->epoch = event->start;
+    if (event->time > start->last)
+        start->last = event->time;
+    if (strcmp(event->kind, "start") == 0) {
+        start->from_step = event->step;
+        start->ranks = event->workers > 0 ? (int)event->workers : start->ranks;
+    } else if (strcmp(event->kind, "saved") == 0) {
+        LS_TRY(add_save(log, event->time, event->finished_steps, start));
+    } else if (event->warning && !log_says_more(event)) {
+        const struct log_line line = {
+            .time = event->time, .level = "warn", .step = event->step, .text = event->text};
+        (void)snprintf(name, sizeof name, "%s%s%s", event->kind, event->by[0] != '\0' ? " by " : "",
+                       event->by);
+        LS_TRY(add_warning(log, &line, name));
+    }
+done:
+    return st;
+}
+
 ls_status run_log_open(struct run_log **out, const char *run)
 {
     ls_status st = LS_OK;
     struct run_log *log = NULL;
+    struct run_events events = {0};
     char *path = NULL;
     char *line = NULL;
     size_t room = 0;
     FILE *file = NULL;
     LS_TRY(core_alloc(&log, 1));
+    LS_TRY(run_events_open(&events, run));
     LS_TRY(core_format(&path, "%s/log", run));
     file = fopen(path, "re");
     if (file == NULL && errno != ENOENT) {
@@ -227,15 +306,18 @@ ls_status run_log_open(struct run_log **out, const char *run)
         goto done;
     }
     while (file != NULL && getline(&line, &room, file) >= 0)
-        LS_TRY(take_line(log, line));
+        LS_TRY(take_line(log, &events, line));
     if (file != NULL && ferror(file) != 0) {
         st = LS_FAIL(LS_IO, "%s: cannot read: %s", path, strerror(errno));
         goto done;
     }
+    for (int i = 0; i < events.count; i++)
+        LS_TRY(take_event(log, &events.list[i]));
     *out = log;
     log = NULL;
 done:
     run_log_close(&log);
+    run_events_close(&events);
     if (file != NULL)
         (void)fclose(file);
     free(line);

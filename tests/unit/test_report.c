@@ -47,6 +47,14 @@ static void put(const char *name, const char *text)
     free(path);
 }
 
+static void remove_file(const char *name)
+{
+    char *path = NULL;
+    assert_good(core_format(&path, "%s/%s", run, name));
+    (void)remove(path);
+    free(path);
+}
+
 /* `count` lines of metrics from step `first` on, into `out`; target_std falls from 0.9 to `std`. */
 static void print_steps(FILE *out, int first, int count, double std)
 {
@@ -161,6 +169,65 @@ static void the_log_tells_starts_saves_and_kinds_of_warnings(void **unused)
     assert_int_equal(log->videos_replaced, 1);
     assert_string_equal(log->videos[0], "dataset=d video=3 reason=\"x\"");
     run_log_close(&log);
+}
+
+/* Three starts, the second of which died before its first event; what rank 0 warned of stands in
+ * both files, what others did in the log alone. */
+static void events_come_before_the_log_and_nothing_is_lost(void **unused)
+{
+    (void)unused;
+    struct run_log *log = NULL;
+    put("log", "2026-11-25T10:00:00Z level=info rank=0 joined ranks=2\n"
+               "2026-11-25T10:00:01Z level=info rank=0 start seed=239\n"
+               "2026-11-25T10:00:30Z level=warn rank=0 collapse by=target_std now=0.4\n"
+               "2026-11-25T10:00:31Z level=warn rank=0 step=31 collapse by=target_rank now=2\n"
+               "2026-11-25T10:00:32Z level=warn rank=1 step=32 hiccup rank=1 part=data\n"
+               "2026-11-25T10:00:33Z level=warn rank=0 checkpoint not_saved: disk full\n"
+               "2026-11-25T10:00:40Z level=info rank=0 step=40 checkpoint saved seconds=0.1 "
+               "finished_steps=38\n"
+               "2026-11-25T10:00:50Z level=warn workers_lost rank 1 restart=1\n"
+               "2026-11-25T10:01:00Z level=info rank=0 joined ranks=2\n"
+               "2026-11-25T10:02:00Z level=info rank=0 joined ranks=1\n"
+               "2026-11-25T10:02:01Z level=info rank=0 resume from=\"c\" finished_steps=38\n");
+    /* 1795600800 is 10:00:00. */
+    put("events.jsonl",
+        "{\"step\":0,\"start\":1,\"time\":1795600801.2,\"event\":\"start\",\"warning\":false,"
+        "\"workers\":2,\"text\":\"began\"}\n"
+        "{\"step\":30,\"start\":1,\"time\":1795600830.1,\"event\":\"collapse\",\"warning\":true,"
+        "\"by\":\"target_std\",\"text\":\"collapse by=target_std now=0.4\"}\n"
+        "torn\n"
+        "{\"step\":31,\"start\":1,\"time\":1795600831,\"event\":\"collapse\",\"warning\":true,"
+        "\"by\":\"target_rank\",\"text\":\"collapse by=target_rank now=2\"}\n"
+        "{\"step\":33,\"start\":1,\"time\":1795600833,\"event\":\"not_saved\",\"warning\":true,"
+        "\"text\":\"disk full\"}\n"
+        "{\"step\":40,\"start\":1,\"time\":1795600840,\"event\":\"saved\",\"warning\":false,"
+        "\"finished_steps\":38,\"text\":\"durable\"}\n"
+        "{\"step\":38,\"start\":3,\"time\":1795600921.5,\"event\":\"start\",\"warning\":false,"
+        "\"workers\":1,\"text\":\"went on\"}\n");
+    for (int with_log = 1; with_log >= 0; with_log--) {
+        assert_good(run_log_open(&log, run));
+        assert_int_equal(log->start_count, with_log ? 3 : 2);
+        const struct run_log_start *last = &log->starts[log->start_count - 1];
+        assert_int_equal(log->starts[0].epoch, 1);
+        assert_int_equal(log->starts[0].from_step, 0);
+        assert_int_equal(log->starts[0].saves, 1);
+        assert_int_equal(last->epoch, 3);
+        assert_int_equal(last->from_step, 38);
+        assert_int_equal(last->ranks, 1);
+        assert_int_equal(log->starts[1].epoch, with_log ? 0 : 3);
+        assert_int_equal(log->save_count, 1);
+        assert_int_equal(log->saves[0].step, 38);
+        assert_int_equal(log->kind_count, with_log ? 5 : 2);
+        const struct run_log_kind *collapse = &log->kinds[with_log ? 3 : 0];
+        assert_string_equal(collapse->name, "collapse by target_std");
+        assert_int_equal(collapse->count, 1);
+        assert_int_equal(collapse->first_step, 30);
+        assert_string_equal(collapse->text, "collapse by=target_std now=0.4");
+        assert_int_equal(log->mark_count, with_log ? 5 : 2);
+        run_log_close(&log);
+        remove_file("log");
+    }
+    remove_file("events.jsonl");
 }
 
 static void rank_times_are_held_against_the_median_rank(void **unused)
@@ -346,6 +413,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(metrics_keep_the_newest_line_of_a_step_and_pass_over_torn_ones),
         cmocka_unit_test(the_log_tells_starts_saves_and_kinds_of_warnings),
+        cmocka_unit_test(events_come_before_the_log_and_nothing_is_lost),
         cmocka_unit_test(rank_times_are_held_against_the_median_rank),
         cmocka_unit_test(measured_runs_are_judged_as_they_were),
         cmocka_unit_test(the_page_says_whether_the_features_collapse),

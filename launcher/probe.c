@@ -19,6 +19,7 @@
 #include "launcher/processes.h"
 #include "launcher/restart.h"
 #include "launcher/run_folder.h"
+#include "launcher/run_health.h"
 #include "launcher/stop_signals.h"
 #include "launcher/train_datasets.h"
 
@@ -121,6 +122,8 @@ static ls_status probe_in(struct run_folder *folder, struct config_probe *config
     LS_TRY(run_workers(config, options, job));
     LS_TRY(config_probe_results(&results, config));
     LS_TRY(probe_table_print(results, config_probe_tag(config)));
+    *strrchr(results, '/') = '\0'; /* RUN/probe */
+    run_health_tell(results);
 done:
     free(results);
     return st;

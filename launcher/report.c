@@ -12,7 +12,7 @@
 #include "launcher/html.h"
 #include "launcher/run_folder.h"
 
-enum { CONFIG_BYTES_MAX = 4 << 20, EARLY_RANKS = 3, LAST_LEAST = 20 };
+enum { CONFIG_BYTES_MAX = 4 << 20, LAST_LEAST = 20 };
 
 int64_t report_last_steps(const struct report *report)
 {
@@ -21,49 +21,14 @@ int64_t report_last_steps(const struct report *report)
     return count > last ? count - last : 0;
 }
 
-/* Best of the first values: a collapse can be under way at the tenth step. */
-static double early(const float *values, int64_t count, int wanted)
-{
-    double best = NAN;
-    for (int64_t i = 0; values != NULL && i < count && wanted > 0; i++) {
-        if (!isfinite(values[i]))
-            continue;
-        best = wanted > 0 && !(best >= values[i]) ? values[i] : best;
-        wanted--;
-    }
-    return best;
-}
-
-/* Mean of the last `wanted` values: target_rank is known for few steps only. */
-static double late(const float *values, int64_t count, int wanted)
-{
-    double sum = 0;
-    int taken = 0;
-    for (int64_t i = count - 1; values != NULL && i >= 0 && taken < wanted; i--)
-        if (isfinite(values[i])) {
-            sum += values[i];
-            taken++;
-        }
-    return taken > 0 ? sum / taken : NAN;
-}
-
 static void judge(struct report *report)
 {
     const struct history *h = &report->history;
     struct report_health *health = &report->health;
     int64_t last = report_last_steps(report);
-    const float *std = history_find(h, "target_std");
-    const float *rank = history_find(h, "target_rank");
     const float *loss = history_find(h, "loss");
     const float *skipped = history_find(h, "skipped");
-    health->signs = (struct collapse_signs){
-        .early_std = early(std, h->count, REPORT_EARLY_STEPS),
-        .std = history_range(std, last, h->count).mean,
-        .early_rank = early(rank, h->count, EARLY_RANKS),
-        .rank = late(rank, h->count, EARLY_RANKS),
-    };
-    if (h->count > LAST_LEAST)
-        health->state = collapse_judge(&health->reason, &health->signs);
+    run_health_judge(&health->features, h, &report->stages);
     health->cosine = history_range(history_find(h, "prediction_cosine"), last, h->count).mean;
     health->loss = history_range(loss, last, h->count).mean;
     health->loss_was =

@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "core/collapse.h"
 #include "core/config_stages.h"
 #include "core/run.h"
 #include "launcher/chart.h"
 #include "launcher/history.h"
 #include "launcher/probe_results.h"
 #include "launcher/run_facts.h"
+#include "launcher/run_health.h"
 #include "launcher/run_log.h"
 #include "launcher/skew.h"
 
@@ -19,9 +19,7 @@ enum { REPORT_MARKS_MAX = 40, REPORT_EARLY_STEPS = 10 };
 
 /* How the features stand. */
 struct report_health {
-    struct collapse_signs signs;
-    enum collapse_state state;
-    const char *reason;
+    struct run_health features;
     double cosine;         /* of the last steps; NaN: unknown */
     double loss, loss_was; /* of the last steps, of the first ones */
     int64_t skipped_steps; /* that were not finite */

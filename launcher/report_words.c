@@ -85,8 +85,9 @@ static void print_share(FILE *out, const char *name, double now, double early)
 /* Both figures against their first values, the deciding one first. */
 static void print_shares(FILE *out, const struct report_health *health)
 {
-    const struct collapse_signs *s = &health->signs;
-    bool rank_first = health->reason != NULL && strcmp(health->reason, "target_rank") == 0;
+    const struct collapse_signs *s = &health->features.signs;
+    bool rank_first =
+        health->features.reason != NULL && strcmp(health->features.reason, "target_rank") == 0;
     bool both = isfinite(s->std) && isfinite(s->rank);
     if (rank_first)
         print_share(out, "target_rank", s->rank, s->early_rank);
@@ -135,7 +136,7 @@ static void print_verdict(FILE *out, const struct report *report)
                       html_number(text, health->loss_was));
         (void)fprintf(out, " to %s, and ", html_number(text, health->loss));
     }
-    switch (health->state) {
+    switch (health->features.state) {
     case COLLAPSE_FULL:
         (void)fputs("<b class=\"bad\">the features have collapsed</b> (", out);
         print_shares(out, health);
@@ -153,7 +154,8 @@ static void print_verdict(FILE *out, const struct report *report)
         print_probe(out, report);
         break;
     case COLLAPSE_UNKNOWN:
-        (void)fputs("it is too early to tell how its features do.", out);
+        (void)fputs("it is too early to tell whether its features collapse; ", out);
+        print_probe(out, report);
     }
 }
 
@@ -199,8 +201,8 @@ static void print_tiles(FILE *out, const struct report *report)
     (void)fputs("<div class=\"tiles\">\n", out);
     tile_last(out, report, "loss", "loss");
     tile_last(out, report, "target_std", "target_std");
-    if (isfinite(report->health.signs.rank))
-        tile(out, "target_rank", html_number(text, report->health.signs.rank));
+    if (isfinite(report->health.features.signs.rank))
+        tile(out, "target_rank", html_number(text, report->health.features.signs.rank));
     tile_last(out, report, "prediction cosine", "prediction_cosine");
     tile_last(out, report, "clips/s", "clips_per_s");
     struct history_range wait = history_range(history_find(h, "data_wait_s"), last, h->count);
@@ -241,7 +243,7 @@ void report_print_health(FILE *out, const struct report *report)
     const struct history *h = &report->history;
     char text[HTML_NUMBER_BYTES];
     struct history_range std = history_range(history_find(h, "target_std"), 0, h->count);
-    if (health->state == COLLAPSE_UNKNOWN)
+    if (health->features.state == COLLAPSE_UNKNOWN)
         return;
     (void)fputs("<h2>Is it healthy?</h2>\n<p>", out);
     (void)fputs(
@@ -249,13 +251,13 @@ void report_print_health(FILE *out, const struct report *report)
         "when the features collapse. ",
         out);
     (void)fprintf(out, "The spread of the target features was %s at first, ",
-                  html_number(text, health->signs.early_std));
+                  html_number(text, health->features.signs.early_std));
     (void)fprintf(out, "%s at the least ", html_number(text, std.least));
-    (void)fprintf(out, "and is %s now", html_number(text, health->signs.std));
-    if (isfinite(health->signs.rank)) {
+    (void)fprintf(out, "and is %s now", html_number(text, health->features.signs.std));
+    if (isfinite(health->features.signs.rank)) {
         (void)fprintf(out, "; they used %s directions",
-                      html_number(text, health->signs.early_rank));
-        (void)fprintf(out, " and use %s now", html_number(text, health->signs.rank));
+                      html_number(text, health->features.signs.early_rank));
+        (void)fprintf(out, " and use %s now", html_number(text, health->features.signs.rank));
     }
     (void)fputs(". ", out);
     if (health->cosine > 0.98)
@@ -268,7 +270,7 @@ void report_print_health(FILE *out, const struct report *report)
         (void)fprintf(
             out, "%s step%s had a loss or gradient that was not finite and changed nothing. ",
             html_count(text, health->skipped_steps), health->skipped_steps > 1 ? "s" : "");
-    if (health->state >= COLLAPSE_NEAR)
+    if (health->features.state >= COLLAPSE_NEAR)
         (void)fputs("<b>What helps:</b> a lower <code>optimization.lr</code>, a slower target "
                     "(<code>optimization.ema</code> nearer to 1), a longer warm-up, "
                     "<code>model.init_std</code> about 0.02 x sqrt(1024 / width). Go back to a "

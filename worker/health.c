@@ -9,7 +9,12 @@
 #include "core/files.h"
 #include "core/median.h"
 
-enum { EARLY = 20, RECENT = 20, RANKS = 3, DATA_WINDOW = 50, DATA_QUIET_WINDOWS = 20 };
+enum {
+    EARLY = COLLAPSE_EARLY,
+    RECENT = COLLAPSE_RECENT,
+    DATA_WINDOW = 50,
+    DATA_QUIET_WINDOWS = 20
+};
 
 static const double COSINE_LIMIT = 0.995;
 static const double POOLED_LIMIT = 0.9;
@@ -28,9 +33,10 @@ struct ring {
 struct health {
     struct health_options options;
     int early_count;
-    double early_std, early_loss; /* largest; sum, then mean */
-    double first_rank, lowest_loss;
-    struct ring std, rank, cosine, loss, step_s;
+    double early_loss; /* sum, then mean */
+    double lowest_loss;
+    struct collapse_track features;
+    struct ring cosine, loss, step_s;
     int data_steps, data_quiet;
     double wait_s, data_step_s;
     bool told[HEALTH_KINDS];
@@ -43,9 +49,9 @@ ls_status health_open(struct health **out, const struct health_options *options)
         return st;
     struct health *health = *out;
     health->options = *options;
-    health->std.size = health->cosine.size = health->loss.size = health->step_s.size = RECENT;
-    health->rank.size = RANKS;
-    health->first_rank = health->lowest_loss = INFINITY;
+    health->cosine.size = health->loss.size = health->step_s.size = RECENT;
+    health->lowest_loss = INFINITY;
+    collapse_begin(&health->features);
     health->told[HEALTH_COSINE] = true; /* until predictions have differed */
     return LS_OK;
 }
@@ -141,7 +147,6 @@ static int watch_stall(struct health *health, const struct step_metrics *step,
 static bool early_is_over(struct health *health, const struct step_metrics *step)
 {
     if (health->early_count < EARLY) {
-        health->early_std = fmax(health->early_std, step->target_std);
         health->early_loss += step->loss / EARLY;
         health->early_count++;
     }
@@ -151,27 +156,27 @@ static bool early_is_over(struct health *health, const struct step_metrics *step
 static int watch_features(struct health *health, struct health_word *words)
 {
     int count = 0;
+    const struct collapse_limits *limits = &health->options.limits;
+    const struct collapse_signs signs = collapse_signs(&health->features, limits);
     struct health_word word = {.kind = HEALTH_TARGET_STD,
-                               .now = ring_mean(&health->std),
-                               .early = health->early_std,
-                               .limit = health->options.std_share * health->early_std,
-                               .steps = RECENT};
-    if (is_news(health, &word, false))
+                               .now = signs.std,
+                               .early = signs.early_std,
+                               .limit = limits->std_share * signs.early_std,
+                               .steps = COLLAPSE_RECENT};
+    if (!isnan(signs.std) && is_news(health, &word, false))
+        words[count++] = word;
+    word = (struct health_word){.kind = HEALTH_TARGET_RANK,
+                                .now = signs.rank,
+                                .early = signs.early_rank,
+                                .limit = limits->rank_share * signs.early_rank,
+                                .steps = COLLAPSE_RANKS};
+    if (!isnan(signs.rank) && is_news(health, &word, false))
         words[count++] = word;
     word = (struct health_word){.kind = HEALTH_COSINE,
                                 .now = ring_median(&health->cosine),
                                 .limit = COSINE_LIMIT,
                                 .steps = RECENT};
     if (is_news(health, &word, true))
-        words[count++] = word;
-    if (!ring_full(&health->rank))
-        return count;
-    word = (struct health_word){.kind = HEALTH_TARGET_RANK,
-                                .now = ring_mean(&health->rank),
-                                .early = health->first_rank,
-                                .limit = health->options.rank_share * health->first_rank,
-                                .steps = RANKS};
-    if (is_news(health, &word, false))
         words[count++] = word;
     return count;
 }
@@ -215,14 +220,12 @@ int health_take(struct health *health, const struct step_metrics *step, struct h
     count += watch_schedule(health, done, step->lr, &words[count]);
     if (step->skipped)
         return count;
-    ring_add(&health->std, step->target_std);
+    collapse_take(&health->features, done, step->target_std,
+                  step->has_rank ? step->target_rank : NAN);
     ring_add(&health->cosine, step->prediction_cosine);
     ring_add(&health->loss, step->loss);
-    if (step->has_rank && isinf(health->first_rank))
-        health->first_rank = step->target_rank;
-    if (step->has_rank)
-        ring_add(&health->rank, step->target_rank);
-    if (!early_is_over(health, step) || done <= EARLY + RECENT || done <= options->warmup_steps)
+    if (!early_is_over(health, step) || done <= EARLY + RECENT ||
+        done <= options->limits.warmup_steps)
         return count;
     count += watch_features(health, &words[count]);
     count += watch_loss(health, &words[count]);

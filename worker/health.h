@@ -1,24 +1,24 @@
 /* Whether a run learns: rules over its metrics, each told once and again only after it was well in
  * between.
  *
- * The first 20 steps that count (of the run, or of its stage) give the early values: the largest
- * target_std (a collapse can be under way at the tenth step) and the mean loss.  A mean over the
- * last 20 is held against them.  No rule of collapse or divergence speaks before the warm-up and
- * those first steps are over.  That predictions are alike is told only once they have differed:
- * healthy runs have a cosine of 1 for their first hundreds of steps, too (core/collapse.h, which
- * judges whole runs). */
+ * core/collapse.h has the rule for target_std and target_rank.  The mean loss of the last 20 steps
+ * is held against that of the first 20 that count (of the run, or of its stage); that predictions
+ * are alike is told only once they have differed, since healthy runs have a cosine of 1 for their
+ * first hundreds of steps, too.  None of them speaks before the warm-up and those first steps are
+ * over. */
 #ifndef LOCKSTEP_WORKER_HEALTH_H
 #define LOCKSTEP_WORKER_HEALTH_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/collapse.h"
 #include "core/status.h"
 #include "worker/metrics.h"
 
 enum health_kind {
-    HEALTH_TARGET_STD,  /* its mean fell below `std_share` of the early one */
-    HEALTH_TARGET_RANK, /* the mean of the last three is below `rank_share` of the first */
+    HEALTH_TARGET_STD,  /* it fell below its limit (core/collapse.h) */
+    HEALTH_TARGET_RANK, /* likewise */
     HEALTH_COSINE,      /* the median prediction cosine is near 1 */
     HEALTH_POOLED,      /* one direction holds nearly all of what clips differ in */
     HEALTH_LOSS,        /* the mean loss rose far above the lowest or the early one */
@@ -29,8 +29,8 @@ enum health_kind {
 };
 
 struct health_options {
-    double std_share, rank_share;
-    int64_t first_step, warmup_steps, schedule_steps;
+    struct collapse_limits limits;
+    int64_t first_step, schedule_steps;
 };
 
 /* What a rule has to say.  `limit` is what `now` passed. */

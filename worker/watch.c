@@ -126,12 +126,13 @@ ls_status watch_open(struct watch **out, struct spikes *spikes, const struct wat
     LS_TRY(core_alloc(&watch, 1));
     watch->options = *options;
     watch->spikes = spikes;
-    LS_TRY(health_open(&watch->health, &(struct health_options){
-                                           .std_share = config->run.collapse_std_share,
-                                           .rank_share = config->run.collapse_rank_share,
-                                           .first_step = config->first_step,
-                                           .warmup_steps = config->optimization.warmup_steps,
-                                           .schedule_steps = config->optimization.schedule_steps}));
+    LS_TRY(health_open(
+        &watch->health,
+        &(struct health_options){.limits = {.std_share = config->run.collapse_std_share,
+                                            .rank_share = config->run.collapse_rank_share,
+                                            .warmup_steps = config->optimization.warmup_steps},
+                                 .first_step = config->first_step,
+                                 .schedule_steps = config->optimization.schedule_steps}));
     LS_TRY(pooled_open(&watch->pooled, dim));
     LS_TRY(core_alloc(&watch->looked, config->data.batch_size));
     LS_TRY(core_alloc(&watch->means, config->data.batch_size * dim));

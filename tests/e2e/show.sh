@@ -61,7 +61,7 @@ shard=$(find "$WORK/run/checkpoints/" -name 'shard-*.h5' -path '*step-*' | head 
 cp "$shard" "$WORK/shard"
 head -c 100000 "$WORK/shard" >"$shard"
 model=$(dirname "$shard")
-refuse 15 'shard-0000-of-0001.h5: damaged: 100000 bytes' shard.png "$video"
+refuse 15 'shard-0000-of-0001.h5: 100000 bytes' shard.png "$video"
 cp "$WORK/shard" "$shard"
 
 # Stopped while it draws masks, which would take minutes.

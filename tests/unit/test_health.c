@@ -44,10 +44,10 @@ static struct step_metrics healthy(int64_t step)
 static struct health *open_health(int64_t first_step, int64_t schedule)
 {
     struct health *health = NULL;
-    assert_int_equal(health_open(&health, &(struct health_options){.std_share = 0.6,
-                                                                   .rank_share = 0.45,
+    assert_int_equal(health_open(&health, &(struct health_options){.limits = {.std_share = 0.6,
+                                                                              .rank_share = 0.45,
+                                                                              .warmup_steps = 10},
                                                                    .first_step = first_step,
-                                                                   .warmup_steps = 10,
                                                                    .schedule_steps = schedule}),
                      LS_OK);
     return health;

@@ -256,28 +256,59 @@ static void rank_times_are_held_against_the_median_rank(void **unused)
 static void measured_runs_are_judged_as_they_were(void **unused)
 {
     (void)unused;
+    static const struct collapse_limits limits = {.std_share = 0.6, .rank_share = 0.45};
     static const struct {
         struct collapse_signs signs;
         enum collapse_state state;
     } runs[] = {
         {{0.877, 0.637, 9.22, 7.30}, COLLAPSE_NONE}, /* demo config, 600 steps */
         {{0.878, 0.892, 9.62, 11.6}, COLLAPSE_NONE}, /* the same, 3,000 steps */
+        {{0.945, 0.645, 6.06, 3.11}, COLLAPSE_NONE}, /* real clips, the lowest of both */
         {{0.877, 0.402, 9.19, 4.80}, COLLAPSE_FULL}, /* EMA 0 */
         {{0.877, 0.170, 9.19, 1.52}, COLLAPSE_FULL}, /* learning rate 30 times too high */
         {{0.94, 0.47, 17.2, 6.1}, COLLAPSE_FULL},    /* K of demo.md */
         {{0.80, 0.74, 10.7, 1.7}, COLLAPSE_FULL},    /* G: directions only */
         {{0.91, 0.59, 8.8, 6.5}, COLLAPSE_NEAR},     /* A */
-        {{0.96, 0.83, 12.5, 5.5}, COLLAPSE_NEAR},    /* directions */
-        {{NAN, NAN, NAN, NAN}, COLLAPSE_UNKNOWN},    {{0.9, 0.2, NAN, NAN}, COLLAPSE_FULL},
+        {{0.96, 0.83, 12.5, 5.5}, COLLAPSE_FULL},    /* F: directions */
+        {{0.96, 0.83, 12.5, 5.7}, COLLAPSE_NEAR},    {{NAN, NAN, NAN, NAN}, COLLAPSE_UNKNOWN},
+        {{0.9, 0.2, NAN, NAN}, COLLAPSE_FULL},
     };
     const char *reason = NULL;
     for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++)
-        if (collapse_judge(&reason, &runs[i].signs) != runs[i].state)
+        if (collapse_judge(&reason, &runs[i].signs, &limits) != runs[i].state)
             fail_msg("run %zu is judged otherwise", i);
-    assert_int_equal(collapse_judge(&reason, &runs[5].signs), COLLAPSE_FULL);
+    assert_int_equal(collapse_judge(&reason, &runs[6].signs, &limits), COLLAPSE_FULL);
     assert_string_equal(reason, "target_rank");
-    assert_int_equal(collapse_judge(&reason, &runs[2].signs), COLLAPSE_FULL);
+    assert_int_equal(collapse_judge(&reason, &runs[3].signs, &limits), COLLAPSE_FULL);
     assert_string_equal(reason, "target_std");
+    const struct collapse_limits off = {0};
+    assert_int_equal(collapse_judge(&reason, &runs[3].signs, &off), COLLAPSE_NONE);
+}
+
+static void a_run_is_judged_once_both_windows_and_the_warm_up_are_over(void **unused)
+{
+    (void)unused;
+    struct collapse_track track;
+    collapse_begin(&track);
+    for (int step = 1; step <= 60; step++) {
+        const struct collapse_limits limits = {.std_share = 0.6, .rank_share = 0.45};
+        const struct collapse_limits later = {
+            .std_share = 0.6, .rank_share = 0.45, .warmup_steps = 59};
+        collapse_take(&track, step,
+                      step == 3   ? 1.0
+                      : step < 20 ? 0.8
+                                  : 0.5,
+                      step % 20 == 1 ? 10.0 - step / 10 : (double)NAN);
+        struct collapse_signs signs = collapse_signs(&track, &limits);
+        assert_int_equal(isnan(signs.std), step <= 40);
+        assert_int_equal(isnan(signs.rank), step <= 40);
+        signs = collapse_signs(&track, &later);
+        assert_int_equal(isnan(signs.std), step < 60);
+    }
+    const struct collapse_limits limits = {0};
+    const struct collapse_signs signs = collapse_signs(&track, &limits);
+    assert_true(signs.early_std == 1.0 && signs.std == 0.5);
+    assert_true(signs.early_rank == 10.0 && signs.rank == (10.0 + 8.0 + 6.0) / 3);
 }
 
 static void the_page_says_whether_the_features_collapse(void **unused)
@@ -416,6 +447,7 @@ int main(void)
         cmocka_unit_test(events_come_before_the_log_and_nothing_is_lost),
         cmocka_unit_test(rank_times_are_held_against_the_median_rank),
         cmocka_unit_test(measured_runs_are_judged_as_they_were),
+        cmocka_unit_test(a_run_is_judged_once_both_windows_and_the_warm_up_are_over),
         cmocka_unit_test(the_page_says_whether_the_features_collapse),
         cmocka_unit_test(what_files_hold_cannot_become_part_of_the_page),
         cmocka_unit_test(probes_stand_beside_the_untrained_encoder),

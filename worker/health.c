@@ -215,8 +215,11 @@ int health_take(struct health *health, const struct step_metrics *step, struct h
     int count = 0;
     if (done < 1)
         return 0;
-    count += watch_data(health, step, &words[count]);
-    count += watch_stall(health, step, &words[count]);
+    /* A wait that is told as a stall is none of a loader that is slow. */
+    if (watch_stall(health, step, &words[count]) > 0)
+        count++;
+    else
+        count += watch_data(health, step, &words[count]);
     count += watch_schedule(health, done, step->lr, &words[count]);
     if (step->skipped)
         return count;

@@ -185,7 +185,7 @@ static void one_long_wait(struct step_metrics *step)
 static void a_stall_is_told(void **state)
 {
     (void)state;
-    struct told told = run(790, one_long_wait);
+    struct told told = run(1000, one_long_wait);
     check_only(&told, HEALTH_DATA_STALL, 1);
     assert_int_equal(told.first[HEALTH_DATA_STALL], 777);
 }

@@ -2,6 +2,7 @@
  * the events have, too, are passed over; the events come afterwards. */
 #include "launcher/run_log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -243,6 +244,7 @@ static struct run_log_start *find_start(struct run_log *log, const struct run_ev
 static ls_status insert_start(struct run_log_start **out, struct run_log *log, time_t time)
 {
     int at = log->start_count;
+    assert(log->starts != NULL || at == 0);
     ls_status st = more((void **)&log->starts, log->start_count, sizeof *log->starts);
     if (st != LS_OK)
         return st;

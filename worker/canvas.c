@@ -2,6 +2,7 @@
 #include "worker/canvas.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,8 +49,8 @@ void canvas_text(struct canvas *canvas, int left, int top, int scale, struct can
 {
     enum { ROW = CANVAS_LETTER_WIDTH }; /* 5 pixels and a blank in the table, too */
     for (; *text != '\0'; text++, left += CANVAS_LETTER_WIDTH * scale) {
-        const char letter = *text >= ' ' && *text <= '~' ? *text : '?';
-        const char *dots = canvas_letters[letter - ' '];
+        const bool known = *text >= ' ' && *text <= '~';
+        const char *dots = canvas_letters[(known ? *text : '?') - ' '];
         for (int row = 0; row < CANVAS_LETTER_HEIGHT; row++)
             for (int column = 0; column < CANVAS_LETTER_WIDTH - 1; column++)
                 if (dots[row * ROW + column] == '#')

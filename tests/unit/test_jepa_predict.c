@@ -60,7 +60,7 @@ static void check_group(const struct jepa_case *it, struct jepa *jepa, int group
     const int count = it->batch.predicted_count[group];
     const int64_t dim = it->options.shape.dim;
     const int64_t tokens = (int64_t)it->shape->grid[0] * it->shape->grid[1] * it->shape->grid[2];
-    double *losses = calloc((size_t)(it->batch.clips * count), sizeof *losses);
+    double *losses = calloc((size_t)it->batch.clips * (size_t)count, sizeof *losses);
     assert_non_null(losses);
     float *predictions =
         output_of(jepa, JEPA_PREDICTION, group, (int64_t)it->batch.clips * count * dim);

@@ -269,9 +269,9 @@ const struct config_key config_keys[] = {
     {"lockstep.max_bad_steps", INT(1, 1000000), AT(run.max_bad_steps), .initial = "10", .flags = OURS,
      .help = "Steps in a row with a loss that is not finite, or a spike, before the run goes back to its newest checkpoint."},
     {"lockstep.collapse_std_share", DOUBLE(0, 1), AT(run.collapse_std_share), .initial = "0.6", .flags = OURS,
-     .help = "Warn of a collapse when `target_std` falls below this share of its early value; 0: never."},
+     .help = "Warning and report call it a collapse when `target_std` is below this share of its early value; 0: never."},
     {"lockstep.collapse_rank_share", DOUBLE(0, 1), AT(run.collapse_rank_share), .initial = "0.45", .flags = OURS,
-     .help = "Warn of a collapse when `target_rank` falls below this share of its first value; 0: never."},
+     .help = "The same when `target_rank` is below this share of its first value; 0: never."},
 
     {"slurm.account", TEXT, AT(slurm.account), .flags = OURS | NULLABLE,
      .help = "Account that is charged."},

@@ -166,6 +166,57 @@ static void each_rule_is_one_line_with_its_settings(void **state)
     }
 }
 
+/* Clips of two kinds, dark and bright: all that their features differ in is one direction. */
+static void one_direction_is_told_with_what_it_follows(void **state)
+{
+    (void)state;
+    enum { CLIPS = 40, SIDE = 64, FRAMES = 2 };
+    static uint8_t shown[FRAMES * SIDE * SIDE * 3];
+    struct jepa_case it;
+    struct jepa *jepa = NULL;
+    struct config *config = NULL;
+    struct events *events = NULL;
+    struct watch *watch = NULL;
+    struct spikes spikes;
+    char path[128];
+    char *text = NULL;
+    int count = 0;
+    assert_int_equal(jepa_case_open(&it, &jepa_case_shapes(&count)[2], 5), LS_OK);
+    assert_int_equal(jepa_case_model(&jepa, &it, &op_table_cpu, device), LS_OK);
+    assert_int_equal(config_text_open(&config, config_text_small, NULL, 0), LS_OK);
+    assert_int_equal(events_open(&events, folder, 1), LS_OK);
+    spikes_open(&spikes, 100);
+    assert_int_equal(
+        watch_open(&watch, &spikes,
+                   &(struct watch_options){
+                       .config = config, .run = folder, .events = events, .jepa = jepa}),
+        LS_OK);
+    for (int64_t s = 1; s <= CLIPS + 10; s++) {
+        const bool bright = s % 2 == 0;
+        const struct step_metrics step = healthy(s);
+        memset(shown, bright ? 200 : 50, sizeof shown);
+        for (int64_t i = 0; i < it.pixel_count / 3 && (bright || s > 1); i++)
+            it.pixels[i] += bright ? 2.0F : -2.0F;
+        watch_clips(watch, &(struct loader_batch){.clips = 1, .frames = FRAMES, .pixels = shown});
+        assert_int_equal(jepa_case_step(jepa, &it, NULL), LS_OK);
+        assert_int_equal(watch_features(watch), LS_OK);
+        watch_step(watch, &step);
+    }
+    (void)snprintf(path, sizeof path, "%s/events.jsonl", folder);
+    assert_int_equal(files_read(&text, NULL, path, 1 << 20), LS_OK);
+    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1); /* one line */
+    assert_non_null(strstr(text, "collapse by=pooled_direction share=1.000 clips=32 "
+                                 "correlates_with=brightness r="));
+    assert_non_null(strstr(text, "lower optimization.lr ("));
+    assert_int_equal(remove(path), 0);
+    free(text);
+    watch_close(&watch);
+    events_close(&events);
+    config_close(&config);
+    jepa_close(&jepa);
+    jepa_case_close(&it);
+}
+
 static void a_healthy_run_has_no_events(void **state)
 {
     (void)state;
@@ -179,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_rule_is_one_line_with_its_settings),
+        cmocka_unit_test(one_direction_is_told_with_what_it_follows),
         cmocka_unit_test(a_healthy_run_has_no_events),
     };
     log_open(0, LOG_LEVEL_ERROR);

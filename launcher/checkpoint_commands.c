@@ -87,6 +87,21 @@ static void print_facts(const char *facts_json)
     cJSON_Delete(facts);
 }
 
+/* Draws so far, where some failed. */
+static void print_draws(const char *draws_json)
+{
+    cJSON *draws = cJSON_Parse(draws_json);
+    const cJSON *drawn = cJSON_GetObjectItemCaseSensitive(draws, "drawn");
+    const cJSON *bad = cJSON_GetObjectItemCaseSensitive(draws, "bad");
+    for (int d = 0; d < cJSON_GetArraySize(bad); d++) {
+        const double failed = cJSON_GetNumberValue(cJSON_GetArrayItem(bad, d));
+        if (failed > 0)
+            page_row("bad draws", "%.0f of %.0f of dataset %d", failed,
+                     cJSON_GetNumberValue(cJSON_GetArrayItem(drawn, d)), d + 1);
+    }
+    cJSON_Delete(draws);
+}
+
 static void print_checkpoint(const struct checkpoint_info *info)
 {
     int64_t elements = 0;
@@ -103,6 +118,7 @@ static void print_checkpoint(const struct checkpoint_info *info)
     page_row("parameters", "%" PRId64 " in %d tensors", elements, info->parameter_count);
     if (info->skipped_count > 0)
         page_row("skipped draws", "%d", info->skipped_count);
+    print_draws(info->draws_json);
     print_facts(info->facts_json);
     (void)printf("\n`--json` also lists shards, parameters and the config.\n");
 }
@@ -170,6 +186,7 @@ static ls_status print_checkpoint_json(const struct checkpoint *c)
     cJSON *skipped = cJSON_AddArrayToObject(root, "skipped_draws");
     for (int i = 0; i < info->skipped_count; i++)
         (void)cJSON_AddItemToArray(skipped, cJSON_CreateNumber((double)info->skipped[i]));
+    json_item(root, "draws", cJSON_Parse(info->draws_json));
     json_item(root, "facts", cJSON_Parse(info->facts_json));
     json_text(root, "config", info->config_yaml);
     return json_print(&root);

@@ -253,7 +253,7 @@ static ls_status take_up(struct trainer *trainer, const struct origin *origin,
     }
     if (!border && !draws_read(trainer->draws, info->draws_json, trainer_dataset_hash(trainer)) &&
         info->step > 0)
-        log_info("resume counts_bad_videos=anew reason=other_datasets");
+        log_info("resume counts_bad_videos=anew reason=other_datasets_or_program");
     log_info("resume from=\"%s\" finished_steps=%" PRId64, info->path, info->step);
     if (!border)
         trainer_compare_facts(trainer, info->facts_json);

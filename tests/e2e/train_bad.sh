@@ -24,6 +24,8 @@ replaced() { grep -o '"replaced_draws":[0-9]*' "$WORK/$1/metrics.jsonl"; }
 [ "$(replaced few1)" = "$(replaced few3)" ] || fail "one and three workers replaced other draws"
 sum=$(replaced few1 | awk -F: '{ n += $2 } END { print n }')
 grep -q "draws dataset=$WORK/clean drawn=[0-9]* replaced=$sum\$" "$WORK/few1.log" || fail "the log does not count $sum draws"
+"$lockstep" inspect "$WORK/few3" | grep -q "bad draws *$sum of [0-9]* of dataset 1" ||
+    fail "the checkpoint does not hold $sum bad draws: $("$lockstep" inspect "$WORK/few3" | grep "bad draws")"
 named() { grep -o 'video_replaced dataset=.*' "$WORK/$1.log" | sort; }
 [ -z "$(named few3 | uniq -d)" ] || fail "named twice: $(named few3 | uniq -d | head -1)"
 [ "$(named few1)" = "$(named few3)" ] || fail "one and three workers name other videos"

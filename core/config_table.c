@@ -253,7 +253,7 @@ const struct config_key config_keys[] = {
     {"lockstep.deterministic", BOOL, AT(run.deterministic), .initial = "false", .flags = OURS,
      .help = "On GPUs, do all sums in a fixed order (backward of attention; NCCL by ring and simple protocol), so that repeats are bit-equal; slower.  CPUs always do."},
     {"lockstep.bucket_tokens", INT(0, 65536), AT(run.bucket_tokens), .initial = "0", .flags = OURS,
-     .help = "On a GPU, lengths of sequences are padded to multiples of this.  0: a power of two from 8 to 128, about a 32nd of a clip's tokens.  On the CPU nothing is padded."},
+     .help = "On a GPU, lengths of sequences are padded to multiples of this.  0: a power of two from 8 to 128, about a 64th of a clip's tokens.  On the CPU nothing is padded."},
     {"lockstep.prefetch", INT(1, 1024), AT(run.prefetch), .initial = "2", .flags = OURS,
      .help = "Micro-batches decoded ahead."},
     {"lockstep.max_failed_saves", INT(1, 1000000), AT(run.max_failed_saves), .initial = "10", .flags = OURS,

@@ -371,7 +371,7 @@ float *jepa_gradient_device(struct jepa *jepa)
 
 int jepa_bucket_tokens(int64_t clip_tokens)
 {
-    enum { BUCKETS_A_CLIP = 32, BUCKET_MIN = 8, BUCKET_MAX = 128 };
+    enum { BUCKETS_A_CLIP = 64, BUCKET_MIN = 8, BUCKET_MAX = 128 };
     int bucket = BUCKET_MIN;
     while (bucket < BUCKET_MAX && 2 * (int64_t)bucket * BUCKETS_A_CLIP <= clip_tokens)
         bucket *= 2;

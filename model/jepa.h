@@ -52,7 +52,7 @@ struct jepa_options {
 };
 
 /* The usual bucket_tokens of a device that plans by shape, for clips of `clip_tokens` tokens: the
- * power of two, from 8 to 128, that is at most a 32nd of them.  About 30 lengths can occur.  Local,
+ * power of two, from 8 to 128, that is at most a 64th of them.  About 60 lengths can occur.  Local,
  * pure. */
 int jepa_bucket_tokens(int64_t clip_tokens);
 

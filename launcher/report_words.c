@@ -1,6 +1,7 @@
 /* What the run did and how it stands, in sentences and in figures. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,6 +121,29 @@ static void print_probe(FILE *out, const struct report *report)
     (void)fputs(".", out);
 }
 
+/* A collapse that the run warned of, where the figures of now are no worse than a healthy run's: it
+ * may have recovered, or show in what they do not tell (one direction holds what clips differ in).
+ */
+static bool print_warned(FILE *out, const struct report *report)
+{
+    static const char name[] = "collapse by ";
+    const struct run_log_kind *found = NULL;
+    for (int i = 0; i < report->log->kind_count; i++)
+        if (strncmp(report->log->kinds[i].name, name, sizeof name - 1) == 0)
+            found = &report->log->kinds[i];
+    if (found == NULL)
+        return false;
+    (void)fprintf(out,
+                  "<b class=\"warn\">the run warned of a collapse after step %" PRId64 "</b> (by ",
+                  found->last_step);
+    html_text(out, found->name + sizeof name - 1);
+    (void)fputs("; now ", out);
+    print_shares(out, &report->health);
+    (void)fputs("): see its warnings below; ", out);
+    print_probe(out, report);
+    return true;
+}
+
 /* The second sentence: how it stands. */
 static void print_verdict(FILE *out, const struct report *report)
 {
@@ -148,6 +172,8 @@ static void print_verdict(FILE *out, const struct report *report)
         (void)fputs("): they may be about to collapse.", out);
         break;
     case COLLAPSE_NONE:
+        if (print_warned(out, report))
+            break;
         (void)fputs("<b class=\"good\">the features have not collapsed</b> (", out);
         print_shares(out, health);
         (void)fputs("); ", out);

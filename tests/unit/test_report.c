@@ -326,6 +326,13 @@ static void the_page_says_whether_the_features_collapse(void **unused)
     assert_says(page, "the features have not collapsed");
     assert_says(page, "http-equiv=\"refresh\" content=\"7\"");
     free(page);
+    put("events.jsonl", "{\"step\":60,\"start\":1,\"time\":1795600801,\"event\":\"collapse\","
+                        "\"warning\":true,\"by\":\"pooled_direction\",\"text\":\"x\"}\n");
+    page = page_of(0);
+    assert_says(page, "the run warned of a collapse after step 60</b> (by pooled_direction; now ");
+    assert_null(strstr(page, "have not collapsed"));
+    free(page);
+    remove_file("events.jsonl");
     put_steps(5, 0.1);
     page = page_of(0);
     assert_says(page, "too early to tell");

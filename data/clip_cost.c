@@ -29,20 +29,26 @@ static void numbers_at(int64_t *numbers, const struct positions *positions, int6
     clip_numbers(numbers, positions->frames, CLIP_COST_FRAMES, positions->step, window);
 }
 
-/* Packets of a segment that are fed: those that may be left out only when the clip wants them. */
-static double fed(const struct segment *segment, const struct frame_record *rows,
-                  const struct packet_record *packets)
+/* Adds the packets of a segment that are fed: those that may be left out only when the clip wants
+ * them. */
+static void add_segment(struct clip_cost *cost, const struct segment *segment,
+                        const struct frame_record *rows, const struct packet_record *packets)
 {
     double count = segment->last - segment->start + 1;
-    if (packets == NULL)
-        return count;
-    for (uint32_t p = segment->start; p <= segment->last; p++)
-        count -= (packets[p].flags & PACKET_SKIPPABLE) != 0;
-    for (int i = segment->first; i < segment->end; i++) {
-        const bool repeated = i > segment->first && rows[i].packet == rows[i - 1].packet;
-        count += !repeated && (packets[rows[i].packet].flags & PACKET_SKIPPABLE) != 0;
+    for (uint32_t p = segment->start; packets != NULL && p <= segment->last; p++) {
+        const bool skippable = (packets[p].flags & PACKET_SKIPPABLE) != 0;
+        count -= skippable;
+        cost->bytes += skippable ? 0 : packets[p].size;
     }
-    return count;
+    for (int i = segment->first; packets != NULL && i < segment->end; i++) {
+        const struct packet_record *packet = &packets[rows[i].packet];
+        const bool repeated = i > segment->first && rows[i].packet == rows[i - 1].packet;
+        const bool added = !repeated && (packet->flags & PACKET_SKIPPABLE) != 0;
+        count += added;
+        cost->bytes += added ? packet->size : 0;
+    }
+    cost->decoded += count;
+    cost->pixels += count * rows[segment->first].width * rows[segment->first].height;
 }
 
 static void add_clip(struct clip_cost *cost, const struct frame_record *rows,
@@ -50,11 +56,17 @@ static void add_clip(struct clip_cost *cost, const struct frame_record *rows,
 {
     for (int first = 0; first < CLIP_COST_FRAMES;) {
         const struct segment segment = segment_find(rows, CLIP_COST_FRAMES, first);
-        const double count = fed(&segment, rows, packets);
-        cost->decoded += count;
-        cost->pixels += count * rows[first].width * rows[first].height;
+        add_segment(cost, &segment, rows, packets);
         first = segment.end;
     }
+}
+
+static void take_mean(struct clip_cost *cost, int64_t positions)
+{
+    cost->decoded /= (double)positions;
+    cost->pixels /= (double)positions;
+    cost->bytes /= (double)positions;
+    cost->work = cost->pixels + CLIP_COST_BYTE * cost->bytes;
 }
 
 struct clip_cost clip_cost_measure(const struct frame_record *frames, size_t frame_count,
@@ -70,8 +82,7 @@ struct clip_cost clip_cost_measure(const struct frame_record *frames, size_t fra
             rows[i] = frames[numbers[i]];
         add_clip(&cost, rows, packets);
     }
-    cost.decoded /= (double)positions.count;
-    cost.pixels /= (double)positions.count;
+    take_mean(&cost, positions.count);
     return cost;
 }
 
@@ -90,7 +101,7 @@ struct clip_cost clip_cost_predict(size_t frame_count, double area, uint32_t gop
         }
         add_clip(&cost, rows, NULL);
     }
-    cost.decoded /= (double)positions.count;
-    cost.pixels = cost.decoded * area;
+    take_mean(&cost, positions.count);
+    cost.pixels = cost.work = cost.decoded * area;
     return cost;
 }

@@ -58,6 +58,8 @@ static void add(struct clip_cost *sum, struct clip_cost cost)
 {
     sum->decoded += cost.decoded;
     sum->pixels += cost.pixels;
+    sum->bytes += cost.bytes;
+    sum->work += cost.work;
 }
 
 static ls_status add_video(struct dataset_costs *out, const struct dataset *dataset, int64_t number,
@@ -75,19 +77,22 @@ static ls_status add_video(struct dataset_costs *out, const struct dataset *data
                          store_note_find(&note, side, (size_t)place.video.side_data_size);
     const struct clip_cost packed = encoded ? note.before : cost;
     struct clip_cost best = cost;
-    if (!encoded && !video.still && packed.pixels > question->clip_pixels) {
+    if (!encoded && !video.still && packed.work > question->dear) {
         const double fps = video.average_fps > 0 ? video.average_fps : 25;
         const double gop_frames = fmin(fmax(1, rint(question->gop_s * fps)), 1e9);
         const struct clip_cost predicted =
             clip_cost_predict((size_t)video.frames, area_of(&video, question->short_side),
                               (uint32_t)gop_frames, video.average_fps);
         best = predicted.pixels < cost.pixels ? predicted : cost;
+        /* The bytes of an encoding are not known beforehand. */
+        best.bytes = cost.bytes;
+        best.work = best.pixels + CLIP_COST_BYTE * best.bytes;
     }
-    out->dear_share += packed.pixels > question->clip_pixels;
+    out->dear_share += packed.work > question->dear;
     add(&out->stored, cost);
     add(&out->packed, packed);
     add(&out->encoded, best);
-    if (cost.pixels > out->dearest_cost.pixels) {
+    if (cost.work > out->dearest_cost.work) {
         out->dearest = number;
         out->dearest_cost = cost;
     }
@@ -114,6 +119,8 @@ ls_status dataset_costs(struct dataset_costs *out, const struct dataset *dataset
     for (size_t i = 0; i < 3; i++) {
         means[i]->decoded *= share;
         means[i]->pixels *= share;
+        means[i]->bytes *= share;
+        means[i]->work *= share;
     }
     out->dear_share *= share;
 done:

@@ -19,7 +19,7 @@ enum { DATASET_COSTS_SAMPLE = 1000 };
 struct dataset_costs_question {
     double gop_s;
     int short_side; /* 0: sizes stay */
-    double clip_pixels;
+    double dear;
     int frame_side;
 };
 

@@ -26,9 +26,9 @@ struct pack_progress {
 
 /* Encoding dear videos again (`pack --gop`): data/pack_encode.h. */
 struct pack_encoding {
-    double gop_s;       /* from one key frame to the next, seconds; 0: nothing is encoded */
-    int short_side;     /* frames are made smaller until their shorter side is this; 0: they stay */
-    double clip_pixels; /* only videos whose clips cost more (data/clip_cost.h) */
+    double gop_s;   /* from one key frame to the next, seconds; 0: nothing is encoded */
+    int short_side; /* frames are made smaller until their shorter side is this; 0: they stay */
+    double dear;    /* only videos whose clips are more work (data/clip_cost.h) */
 };
 
 struct pack_options {

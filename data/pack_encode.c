@@ -279,7 +279,7 @@ static void complete_note(struct encoding *e)
     note->encoded = true;
     note->gop_s = from->source->encoding.gop_s;
     note->short_side = from->source->encoding.short_side;
-    note->clip_pixels = from->source->encoding.clip_pixels;
+    note->dear = from->source->encoding.dear;
     (void)snprintf(note->options, sizeof note->options, "%s", ENCODER_OPTIONS);
     (void)snprintf(note->source_codec, sizeof note->source_codec, "%s", texts + video->codec_at);
     (void)snprintf(note->source_format, sizeof note->source_format, "%s", texts + video->format_at);
@@ -346,7 +346,7 @@ static ls_status compare(const struct encoding *e, struct playback *playback)
     if (!colour_is_alike(got.frame, e->first) || got.frame->color_trc != e->first->color_trc ||
         got.frame->color_primaries != e->first->color_primaries)
         st = LS_FAIL(LS_DATA, "%s: H.264 does not carry its colours", path);
-    else if (cost_of(to).pixels >= e->note.before.pixels)
+    else if (cost_of(to).work >= e->note.before.work)
         st = LS_FAIL(LS_DATA, "%s: encoded again its clips cost no less", path);
 done:
     return st;
@@ -408,7 +408,7 @@ ls_status pack_encode(bool *encoded, struct pack_work *work, struct playback *pl
     struct encoding e = {.from = work, .note.before = cost_of(work)};
     char *why = e.note.why;
     *encoded = false;
-    if (e.note.before.pixels <= work->source->encoding.clip_pixels)
+    if (e.note.before.work <= work->source->encoding.dear)
         return LS_OK;
     find_reason(why, sizeof e.note.why, &e);
     if (why[0] == '\0') {

@@ -209,7 +209,7 @@ static ls_status add_file(struct pack_plan *plan, const struct pack_source *sour
     uint64_t rate;
     memcpy(&weight, &source->weight, sizeof weight);
     memcpy(&rate, &source->rate, sizeof rate);
-    double limits[2] = {source->encoding.gop_s, source->encoding.clip_pixels};
+    double limits[2] = {source->encoding.gop_s, source->encoding.dear};
     uint64_t identity[9] = {(uint64_t)source->label,
                             weight,
                             rate,

@@ -37,12 +37,12 @@ static void write_note(FILE *file, const struct shard *shard, const struct video
     if (!(video->flags & (VIDEO_ENCODED | VIDEO_KEPT)) ||
         !store_note_find(&note, shard->blob + video->side_data_at, (size_t)video->side_data_size))
         return;
-    const double millions = note.before.pixels * 1e-6;
+    const double millions = note.before.work * 1e-6;
     if (note.encoded)
-        (void)snprintf(text, sizeof text, "encoded again: %.0f million pixels a clip from %s %dx%d",
+        (void)snprintf(text, sizeof text, "encoded again: a clip cost %.0f million, from %s %dx%d",
                        millions, note.source_codec, note.source_width, note.source_height);
     else
-        (void)snprintf(text, sizeof text, "kept at %.0f million pixels a clip: %s", millions,
+        (void)snprintf(text, sizeof text, "kept, though a clip costs %.0f million: %s", millions,
                        note.why);
     write_field(file, text);
 }

@@ -21,13 +21,14 @@ static bool add_all(cJSON *root, const struct store_note *note)
 {
     bool good = add_text(root, "store", note->encoded ? "encoded" : "kept") &&
                 add_number(root, "clip_frames_before", note->before.decoded) &&
-                add_number(root, "clip_pixels_before", note->before.pixels);
+                add_number(root, "clip_pixels_before", note->before.pixels) &&
+                add_number(root, "clip_bytes_before", note->before.bytes);
     if (!note->encoded)
         return good && add_text(root, "why", note->why);
     return good && add_text(root, "encoder", note->encoder) &&
            add_text(root, "options", note->options) && add_number(root, "gop_s", note->gop_s) &&
            add_number(root, "short_side", note->short_side) &&
-           add_number(root, "clip_pixels_limit", note->clip_pixels) &&
+           add_number(root, "dear", note->dear) &&
            add_text(root, "source_codec", note->source_codec) &&
            add_text(root, "source_pixel_format", note->source_format) &&
            add_number(root, "source_width", note->source_width) &&
@@ -86,13 +87,15 @@ bool store_note_find(struct store_note *out, const uint8_t *block, size_t block_
         .encoded = strcmp(store, "encoded") == 0,
         .before.decoded = get_number(root, "clip_frames_before"),
         .before.pixels = get_number(root, "clip_pixels_before"),
+        .before.bytes = get_number(root, "clip_bytes_before"),
         .gop_s = get_number(root, "gop_s"),
         .short_side = get_integer(root, "short_side"),
-        .clip_pixels = get_number(root, "clip_pixels_limit"),
+        .dear = get_number(root, "dear"),
         .source_width = get_integer(root, "source_width"),
         .source_height = get_integer(root, "source_height"),
         .source_packet_bytes = (uint64_t)get_number(root, "source_packet_bytes"),
     };
+    out->before.work = out->before.pixels + CLIP_COST_BYTE * out->before.bytes;
     get_text(out->why, sizeof out->why, root, "why");
     get_text(out->encoder, sizeof out->encoder, root, "encoder");
     get_text(out->options, sizeof out->options, root, "options");

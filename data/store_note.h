@@ -22,7 +22,7 @@ struct store_note {
     char options[STORE_NOTE_TEXT_BYTES];      /* its options, */
     double gop_s;                             /* what the pack was asked for, */
     int short_side;                           /* 0: the size stayed */
-    double clip_pixels;                       /* its limit, */
+    double dear;                              /* its limit, */
     char source_codec[32], source_format[32]; /* and what the source was */
     int source_width, source_height;          /* as decoded */
     uint64_t source_packet_bytes;

@@ -14,7 +14,7 @@ struct inspect_options {
     /* Of a dataset: what a pack with these options would make of it. */
     double gop_s;
     int64_t short_side;
-    double clip_mpixels;
+    double dear_millions;
 };
 
 struct verify_options {

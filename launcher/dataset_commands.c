@@ -97,7 +97,7 @@ static ls_status inspect_dataset(const char *path, const struct inspect_options 
                             &(struct dataset_costs_question){
                                 .gop_s = options->gop_s,
                                 .short_side = (int)options->short_side,
-                                .clip_pixels = options->clip_mpixels * 1e6,
+                                .dear = options->dear_millions * 1e6,
                                 .frame_side = STORED_FRAME_SIDE,
                             },
                             options->json));

@@ -55,29 +55,39 @@ static void print_totals(const struct dataset *dataset, const struct dataset_tot
 }
 
 static const double million = 1e-6;
+enum { COST_TEXT_BYTES = 160 };
+
+/* "96.5 frames, 69.7 million pixels, 0.53 MB: cost 138 million". */
+static void cost_text(char *out, size_t bytes, const struct clip_cost *cost)
+{
+    (void)snprintf(out, bytes, "%.1f frames, %.1f million pixels, %.2f MB: cost %.0f million",
+                   cost->decoded, cost->pixels * million, cost->bytes * million,
+                   cost->work * million);
+}
 
 /* What a clip costs as the dataset is, and what it would cost in another store. */
 static void print_costs(const struct dataset *dataset, const struct dataset_costs *c,
                         const struct dataset_costs_question *question)
 {
-    page_row("clip cost",
-             "%d frames at %d frames/s: %.1f frames, %.1f million pixels are decoded, mean of "
-             "%" PRId64 " videos",
-             CLIP_COST_FRAMES, CLIP_COST_FPS, c->stored.decoded, c->stored.pixels * million,
-             c->looked_at);
-    page_row("", "the dearest is %s: %.1f frames, %.1f million pixels",
-             dataset_video(dataset, c->dearest).name, c->dearest_cost.decoded,
-             c->dearest_cost.pixels * million);
-    if (c->packed.pixels != c->stored.pixels)
-        page_row("otherwise", "packets as the sources had them: %.1f frames, %.1f million pixels",
-                 c->packed.decoded, c->packed.pixels * million);
+    char text[COST_TEXT_BYTES];
     char smaller[32] = "";
+    const char *otherwise = "otherwise";
+    cost_text(text, sizeof text, &c->stored);
+    page_row("clip cost", "16 frames at 4 frames/s decode %s (mean of %" PRId64 " videos)", text,
+             c->looked_at);
+    cost_text(text, sizeof text, &c->dearest_cost);
+    page_row("", "the dearest is %s: %s", dataset_video(dataset, c->dearest).name, text);
+    if (c->packed.work != c->stored.work) {
+        cost_text(text, sizeof text, &c->packed);
+        page_row(otherwise, "packets as the sources had them: %s", text);
+        otherwise = "";
+    }
     if (question->short_side > 0)
         (void)snprintf(smaller, sizeof smaller, " --short-side %d", question->short_side);
-    page_row(c->packed.pixels != c->stored.pixels ? "" : "otherwise",
-             "%.1f %% are dear, above %g million; encoded by --gop %g%s: at most %.1f frames, %.1f "
+    page_row(otherwise,
+             "--gop %g%s would encode the %.1f %% above %g million: at most %.1f frames, %.1f "
              "million pixels",
-             100 * c->dear_share, question->clip_pixels * million, question->gop_s, smaller,
+             question->gop_s, smaller, 100 * c->dear_share, question->dear * million,
              c->encoded.decoded, c->encoded.pixels * million);
     page_row("", "--store frames: none decoded, %.1f MB of frames", c->frames_bytes * million);
 }
@@ -87,6 +97,8 @@ static void add_cost(cJSON *root, const char *key, struct clip_cost cost)
     cJSON *object = cJSON_CreateObject();
     json_number(object, "frames", cost.decoded);
     json_number(object, "pixels", cost.pixels);
+    json_number(object, "bytes", cost.bytes);
+    json_number(object, "work", cost.work);
     json_item(root, key, object);
 }
 
@@ -192,8 +204,9 @@ done:
 /* What the pack did with a dear video. */
 static void print_note(const struct store_note *note)
 {
+    char text[COST_TEXT_BYTES];
     if (!note->encoded) {
-        page_row("kept", "at %.1f million pixels a clip: %s", note->before.pixels * million,
+        page_row("kept", "though a clip costs %.0f million: %s", note->before.work * million,
                  note->why);
         return;
     }
@@ -203,14 +216,15 @@ static void print_note(const struct store_note *note)
                  note->gop_s, note->short_side);
     else
         page_row("", "a key frame every %g s at least", note->gop_s);
-    page_row("", "from %s %dx%d, %s, %.3f MB of packets, %.1f frames, %.1f million pixels a clip",
-             note->source_codec, note->source_width, note->source_height, note->source_format,
-             (double)note->source_packet_bytes * million, note->before.decoded,
-             note->before.pixels * million);
+    cost_text(text, sizeof text, &note->before);
+    page_row("", "from %s %dx%d, %s, %.3f MB of packets; a clip decoded %s", note->source_codec,
+             note->source_width, note->source_height, note->source_format,
+             (double)note->source_packet_bytes * million, text);
 }
 
 static void print_video(const struct video_detail *d)
 {
+    char text[COST_TEXT_BYTES];
     const struct video_record *row = &d->row;
     page_row("video", "%s", d->name);
     page_row("stored in", "%s", d->shard_path);
@@ -236,8 +250,8 @@ static void print_video(const struct video_detail *d)
     row_unless_zero("", d->skippable, "may be left out");
     page_row("random access", "%" PRId64 " starts, %.1f packets decoded for one frame in the mean",
              d->starts, row->access_packets);
-    page_row("clip cost", "%.1f frames, %.1f million pixels are decoded for %d at %d frames/s",
-             d->cost.decoded, d->cost.pixels * million, CLIP_COST_FRAMES, CLIP_COST_FPS);
+    cost_text(text, sizeof text, &d->cost);
+    page_row("clip cost", "16 frames at 4 frames/s decode %s", text);
     if (d->has_note)
         print_note(&d->note);
 }
@@ -254,7 +268,7 @@ static void add_note(cJSON *root, const struct store_note *note)
         json_text(object, "options", note->options);
         json_number(object, "gop_s", note->gop_s);
         json_number(object, "short_side", note->short_side);
-        json_number(object, "dear_pixels", note->clip_pixels);
+        json_number(object, "dear", note->dear);
         json_text(object, "source_codec", note->source_codec);
         json_text(object, "source_pixel_format", note->source_format);
         json_number(object, "source_width", note->source_width);

@@ -23,7 +23,7 @@ struct pack_command {
     int64_t frame_side;
     double gop_s;
     int64_t short_side;
-    double clip_mpixels;
+    double dear_millions;
 };
 
 struct pack_display {
@@ -141,7 +141,7 @@ static ls_status run_pack(const void *given)
             .frame_side = strcmp(command->store, "frames") == 0 ? (int)command->frame_side : 0,
             .encoding = {.gop_s = command->gop_s,
                          .short_side = (int)command->short_side,
-                         .clip_pixels = command->clip_mpixels * 1e6},
+                         .dear = command->dear_millions * 1e6},
             .part = part,
             .parts = parts,
             .shard_bytes = (uint64_t)command->shard_mb << 20,
@@ -227,14 +227,15 @@ static const struct option pack_table[] = {
              "pixels; 0: sizes stay."},
     {.name = "dear",
      .type = OPTION_NUMBER,
-     .offset = offsetof(struct pack_command, clip_mpixels),
-     .word = "MPIXELS",
+     .offset = offsetof(struct pack_command, dear_millions),
+     .word = "MILLIONS",
      .initial = "100",
      .low = 0,
      .high = 1000000000,
-     .help = "With --gop: a video is dear when a clip of it (16 frames at 4 frames/s, mean over "
-             "all positions) makes a loader decode more than so many million pixels. 100 are about "
-             "0.15 s of one core."},
+     .help =
+         "With --gop: a video is dear when a clip of it (16 frames at 4 frames/s, mean over all "
+         "positions) costs a loader more than so many millions: decoded pixels and 128 for each "
+         "byte of packets. 100 are about 0.1 s of one core."},
 };
 
 const struct command command_pack = {

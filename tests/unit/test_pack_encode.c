@@ -303,7 +303,7 @@ static void an_encoded_video_shows_the_same_frames_at_the_same_times(void **stat
         assert_alike(before, after);
         assert_int_equal(before->place.video.width, after->place.video.width);
         assert_near_keys(after, gop_s);
-        assert_true(after->cost.pixels < before->cost.pixels);
+        assert_true(after->cost.work < before->cost.work);
         close_view(before);
         close_view(after);
     }
@@ -355,9 +355,9 @@ static void only_dear_videos_are_encoded(void **state)
     const struct fixture *fixture = *state;
     struct view *small = open_view(fixture->before, "odd_444.mkv");
     struct view *large = open_view(fixture->before, "plain.mp4");
-    assert_true(small->cost.pixels < large->cost.pixels);
-    const struct pack_encoding encoding = {
-        .gop_s = gop_s, .clip_pixels = (small->cost.pixels + large->cost.pixels) / 2};
+    assert_true(small->cost.work < large->cost.work);
+    const struct pack_encoding encoding = {.gop_s = gop_s,
+                                           .dear = (small->cost.work + large->cost.work) / 2};
     char first[256];
     char second[256];
     (void)snprintf(first, sizeof first, "%s/odd_444.mkv", fixture->packed.videos);
@@ -434,6 +434,7 @@ static void costs_are_counted_over_all_positions(void **state)
         frames[n] = (struct frame_record){
             .start = n - n % 16, .last = n, .packet = n, .width = 10, .height = 10};
         packets[n].flags = n % 2 == 1 ? PACKET_SKIPPABLE : 0;
+        packets[n].size = 50;
     }
     /* A key frame every 16: 0 to 15 frames lie between it and the clip. */
     struct clip_cost cost = clip_cost_predict(64, 100, 16, 4);
@@ -442,6 +443,7 @@ static void costs_are_counted_over_all_positions(void **state)
     /* Of those, every second can be left out: 0, 0, 1, 1, 2, 2 ... 7, 7. */
     cost = clip_cost_measure(frames, 64, packets, 4);
     assert_true(fabs(cost.decoded - (7.5 - 3.5 + 16)) < 1e-9);
+    assert_true(fabs(cost.bytes - 50 * cost.decoded) < 1e-6);
     /* One key frame: all from the beginning. */
     for (int n = 0; n < 64; n++) {
         frames[n].start = 0;
@@ -449,6 +451,7 @@ static void costs_are_counted_over_all_positions(void **state)
     }
     cost = clip_cost_measure(frames, 64, packets, 4);
     assert_true(fabs(cost.decoded - (23.5 + 16)) < 1e-9);
+    assert_true(fabs(cost.work - (100 + 128 * 50) * cost.decoded) < 1e-6);
     assert_true(fabs(cost.pixels - 100 * cost.decoded) < 1e-6);
 }
 

@@ -148,7 +148,8 @@ ls_status components_find(float *places, double *shares, const float *rows, int6
     struct work w = {.rows = rows, .row_count = row_count, .dim = dim};
     if (count < 1 || count > COMPONENTS_MOST || count > dim)
         return LS_FAIL(LS_USAGE, "%d components of %lld dimensions", count, (long long)dim);
-    w.block = 2 * count < dim ? 2 * count : (int)dim;
+    const int twice = 2 * count;
+    w.block = twice < dim ? twice : (int)dim;
     LS_TRY(core_alloc(&w.mean, dim));
     LS_TRY(core_alloc(&w.directions, w.block * dim));
     LS_TRY(core_alloc(&w.next, w.block * dim));

@@ -27,7 +27,12 @@ prepare() { # FAULT: into OPTIONS, and what has to be there before the start
     OPTIONS=()
     STEP=60
     unset LS_FAULT
-    case $1 in time_limit | slurmd_killed | slurmctld_restarted | preempted | full_disk) STEP=30 && link_rate 25mbit ;; esac
+    # Steps take so long that the run is in its middle still when it is hurt, on a fast machine too.
+    case $1 in
+    time_limit | slurmd_killed | slurmctld_restarted | preempted | full_disk) STEP=30 && link_rate 25mbit ;;
+    exit_in_save | flipped_bit | bad_node | rank_loops | not_a_number | numbers_stay_bad) ;; # armed
+    *) link_rate 100mbit ;;
+    esac
     case $1 in
     exit_in_save) export LS_FAULT=kill:fsync:13:2:1 ;; # rank 2, in its fourth save, only at the first start
     flipped_bit) export LS_FAULT=fail:flip:70:1:1 && OPTIONS=(--set lockstep.audit_freq=10) ;;    # in rank 1's weights
@@ -96,6 +101,7 @@ one_fault() { # FAULT
         ;;
     batch_process_killed)
         mend "$fault"
+        link_rate off
         noticed_after=$(since "$at")
         ;;
     *)
@@ -103,7 +109,7 @@ one_fault() { # FAULT
         wait_until 90 "$RUN: noticed" noticed
         noticed_after=$(since "$at")
         [ "$fault" != full_disk ] || mend "$fault"
-        [ "$STEP" = 60 ] || link_rate off
+        link_rate off
         ;;
     esac
     case $fault in

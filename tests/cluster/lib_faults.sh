@@ -22,18 +22,27 @@ noticed() { [ -n "$(first_words)" ]; }
 runs_again() { cat_logs | tail -n +"$LINES_BEFORE" | sed -n '/ workers_started /,$p' | grep -q '^step '; }
 # shellcheck disable=SC2317
 worker_is_gone() { [ -z "$(process_on "$1" lockstep-worker)" ]; }
+# shellcheck disable=SC2317
+no_worker_lives() {
+    local node
+    for node in $(seq -f 'node%g' "$NODES"); do worker_is_gone "$node" || return 1; done
+}
 # hurt FAULT: what is done when the run is in its middle.
 hurt() {
-    local shard
+    local shard launcher
     case $1 in
     rank_killed) signal_on KILL node3 lockstep-worker ;;
     rank_stopped) signal_on STOP node4 lockstep-worker ;;
     rank_segfault) signal_on SEGV node2 lockstep-worker ;;
     exit_in_save) wait_until 60 "$RUN: the armed worker dies" worker_is_gone node3 ;;
-    damaged_checkpoint) # the newest, once no newer one can come
+    damaged_checkpoint) # the newest, once no newer one can come, and before the launcher goes on
+        launcher=$(launcher_of "$RUN")
+        on_node node1 kill -s STOP "$launcher"
         signal_on KILL node2 lockstep-worker
+        wait_until 60 "$RUN: all workers end" no_worker_lives
         shard=$(readlink -f "$WORK/$RUN/checkpoints/latest")/shard-0001-of-0004.h5
         printf 'damage' | dd of="$shard" bs=1 seek=$(($(stat -c %s "$shard") / 2)) conv=notrunc status=none
+        on_node node1 kill -s CONT "$launcher"
         ;;
     full_disk) head -c 200000000 /dev/zero >"$WORK/disk/filler" 2>/dev/null || : ;;
     mpirun_killed) signal_on KILL node1 mpirun ;;

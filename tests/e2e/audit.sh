@@ -1,11 +1,11 @@
 #!/bin/bash
-# timeout: 240
+# timeout: 400
 # alone
 # One flipped bit in one rank's weights: the next audit names the rank, keeps copies, saves nothing
 # of it, and the run goes back to the last good checkpoint and ends as if nothing had been.
 # shellcheck source=tests/e2e/lib_train.sh
 . "$(dirname "$0")/lib_train.sh"
-pack_clean
+pack_frames
 short=(--set optimization.steps=16 --set meta.save_freq_steps=5 --set lockstep.audit_freq=4 --set lockstep.max_restarts=1)
 
 train whole 3 "${short[@]}" || fail "whole: $(tail -1 "$WORK/whole.log")"
@@ -33,7 +33,7 @@ grep -q '"node"' "$WORK"/two/ends/*.json && fail "two: a node is blamed"
 [ "$(find "$WORK/two/audit" -name '*-weights-0.f32' | wc -l)" = 2 ] || fail "two: not both copies"
 # Rank 1 pauses for 6 s in step 6: all wait for it, and it is named.
 LS_FAULT=pause:step:6:1:1 train pause 2 "${short[@]}" --set lockstep.ranks_freq=8 || fail "pause: $(tail -1 "$WORK/pause.log")"
-grep -Eq 'hiccup rank=1 node=[^ ]+ part=compute at_step=6 seconds=[5-9]' "$WORK/pause.log" || fail "pause: not told"
+grep -Eq 'hiccup rank=1 node=[^ ]+ part=compute at_step=6 seconds=([5-9]|[0-9]{2,})[.]' "$WORK/pause.log" || fail "pause: not told: $(grep -E 'hiccup|slow_rank|finished' "$WORK/pause.log" | head -3)"
 python3 - "$WORK/pause/ranks.jsonl" <<'END' || fail "pause: ranks.jsonl is not as docs/formats.md says"
 import json, sys
 lines = [json.loads(line) for line in open(sys.argv[1])]

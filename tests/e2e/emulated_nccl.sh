@@ -38,7 +38,7 @@ ends shared 2 --set lockstep.gpu_comm=nccl
 says shared 'gpu_comm: nccl, but ranks 0 and 1 on .* share card 0'
 
 code=0
-timeout -k 5 60 mpirun --quiet --oversubscribe -n 1 "$emulated/lockstep-worker" "$WORK/nccl" --run-epoch 2 --device cpu : \
+timeout -k 5 200 mpirun --quiet --oversubscribe -n 1 "$emulated/lockstep-worker" "$WORK/nccl" --run-epoch 2 --device cpu : \
     -n 1 "$emulated/lockstep-worker" "$WORK/nccl" --run-epoch 2 --device emulated >"$WORK/mixed.log" 2>&1 || code=$?
 [ "$code" = 2 ] || fail "CPU and GPU: exit code $code: $(tail -1 "$WORK/mixed.log")"
 grep -q 'rank 1 on [^ ]* has another device (one computes on a GPU, the other on the CPU) than rank 0' "$WORK/mixed.log" ||

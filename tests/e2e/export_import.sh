@@ -1,5 +1,5 @@
 #!/bin/bash
-# timeout: 180
+# timeout: 400
 # asan too
 # Weights leave a run and come back: every exported tensor is the checkpoint's, export -> import -> export
 # gives the same bytes in float32 and bfloat16, a run goes on from imported weights, and what does not fit is
@@ -22,7 +22,7 @@ small=(--set "data.datasets=[$WORK/dataset]" --set model.embed_dim=132 --set mod
 run() {
     local wanted=$1 code=0
     shift
-    timeout -k 10 60 "$@" >"$WORK/log" 2>&1 || code=$?
+    timeout -k 10 200 "$@" >"$WORK/log" 2>&1 || code=$?
     [ "$code" = "$wanted" ] || fail "exit code $code, not $wanted: $*: $(tail -1 "$WORK/log")"
 }
 train() { # RUN STEPS OPTION...

@@ -13,7 +13,7 @@ case $lockstep in /*) ;; *) lockstep=$PWD/$lockstep ;; esac
 cat >"$WORK/worker" <<EOF
 #!/bin/sh
 touch "$WORK/started"
-exec sleep 60
+exec sleep 600
 EOF
 chmod +x "$WORK/worker"
 export LOCKSTEP_WORKER=$WORK/worker
@@ -47,7 +47,7 @@ train 2 'has 4 micro-batches' -n 5
 train 2 'optimization.lrr: unknown key (did you mean optimization.lr?)' --set optimization.lrr=1
 train 10 "$WORK/none: no such dataset or list" --set "data.datasets=[$WORK/none]"
 "$lockstep" help >"$WORK/out" 2>&1 || fail "help: exit code $?"
-sed -n 's/^  \([a-z]*\)  .*/\1/p' "$WORK/out" | grep -v help >"$WORK/commands"
+sed -n 's/^  \([a-z]*\)  .*/\1/p' "$WORK/out" | grep -v -x -e help -e version >"$WORK/commands"
 [ "$(wc -l <"$WORK/commands")" -ge 3 ] || fail "help lists no commands"
 while read -r command; do
     "$lockstep" "$command" --help >"$WORK/page" || fail "$command --help: exit code $?"
@@ -115,7 +115,7 @@ fi
 # A second launcher is told who has the run; when that one is gone, nothing is in the way.
 "$lockstep" train configs/demo.yaml "${sets[@]}" -n 1 >"$WORK/first.log" 2>&1 &
 first=$!
-for _ in $(seq 300); do
+for _ in $(seq 1200); do
     [ -e "$WORK/started" ] && break
     sleep 0.1
 done
@@ -124,7 +124,11 @@ rm "$WORK/started"
 train 10 "$WORK/run: the run is in use by process $first on host "
 "$lockstep" inspect "$WORK/run" | grep -q "in use by *process $first on host" || fail "inspect does not name the owner"
 kill -TERM "$first"
-sleep 0.5
+for tries in $(seq 1200); do
+    grep -q 'stopping when=' "$WORK/first.log" && break
+    [ "$tries" -lt 1200 ] || fail "stopped twice: the first time is not heard: $(tail -1 "$WORK/first.log")"
+    sleep 0.1
+done
 kill -TERM "$first"
 code=0
 wait "$first" || code=$?
@@ -169,16 +173,17 @@ done
 
 # cancel signals launchers, not what has a launcher's number by now.
 mkdir -p "$WORK/orphans"
-sleep 60 &
+sleep 600 &
 other=$!
 (
     flock 9
-    exec sleep 60
+    touch "$WORK/orphans/held"
+    exec sleep 600
 ) 9>"$WORK/orphans/lock" &
 holder=$!
 CLEANUP+=("kill $other $holder 2>/dev/null")
 printf '{"state":"running","host":"%s","pid":%d}\n' "$(uname -n)" "$other" >"$WORK/orphans/job.json"
-sleep 0.3
+until [ -e "$WORK/orphans/held" ]; do sleep 0.05; done
 refuse 1 "its launcher, process $other, is gone" "$lockstep" cancel "$WORK/orphans"
 kill -0 "$other" 2>/dev/null || fail "cancel has ended a process that is no launcher"
 kill "$other" "$holder"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# timeout: 240
+# timeout: 600
 # What can go wrong while a run lives: damaged checkpoints, a full disk, a killed worker, a killed
 # launcher, a changed config.  Each ends in one line with its exit code, or goes on, and the last
 # good checkpoint is intact.
@@ -16,7 +16,7 @@ need_program "$BUILD/tools/motion_videos"
 train() {
     local name=$1
     shift
-    timeout -k 10 100 "$lockstep" train configs/demo.yaml -n 2 --set "folder=$WORK/$name" \
+    timeout -k 10 200 "$lockstep" train configs/demo.yaml -n 2 --set "folder=$WORK/$name" \
         --set "data.datasets=[$WORK/videos/LIST.csv]" --set "data.packed_folder=$WORK/packed" \
         --set optimization.steps=12 --set optimization.warmup_steps=2 --set meta.save_freq_steps=4 \
         --set meta.eval_freq=6 --set model.depth=2 "$@" >"$WORK/$name.log" 2>&1
@@ -48,7 +48,7 @@ flip() { # FILE OFFSET: the byte there becomes another
 
 # wait_for NAME TEXT: until it stands in the run's log.
 wait_for() {
-    for _ in $(seq 600); do
+    for _ in $(seq 2400); do
         grep -q -e "$2" "$WORK/$1.log" 2>/dev/null && return
         sleep 0.05
     done
@@ -101,39 +101,33 @@ if mount -t tmpfs -o size=24m tmpfs "$WORK/small" 2>/dev/null; then
     mount -o remount,size=100m "$WORK/small"
     ends 0 small/run
     [ "$(field small/run digest)" = "$digest" ] || fail "full disk: another digest after there was room again"
-
-    # Room again while it trains: the save is tried again, once.
-    umount "$WORK/small"
-    mount -t tmpfs -o size=1m tmpfs "$WORK/small"
-    train small/late --set optimization.steps=30 --set meta.save_freq_steps=13 &
-    job=$!
-    wait_for small/late 'checkpoint not_saved .*next_try_after_step=2'
-    mount -o remount,size=100m "$WORK/small"
-    code=0
-    wait "$job" || code=$?
-    [ "$code" = 0 ] || fail "room again: exit code $code: $(tail -1 "$WORK/small/late.log")"
-    before=0
-    while read -r step; do
-        [ "$step" -gt $((before + 1)) ] || fail "room again: saved after step $before and again after $step"
-        before=$step
-    done < <(sed -n 's/.*checkpoint saved .*finished_steps=\([0-9]*\) .*/\1/p' "$WORK/small/late.log")
-    [ "$before" = 30 ] || fail "room again: last saved after step $before"
-
-    # The save that a run ends with is tried more than once.
-    umount "$WORK/small"
-    mount -t tmpfs -o size=1m tmpfs "$WORK/small"
-    train small/end --set optimization.steps=3 &
-    job=$!
-    wait_for small/end 'checkpoint not_saved try=1 of=3: .*No space left on device'
-    mount -o remount,size=100m "$WORK/small"
-    code=0
-    wait "$job" || code=$?
-    [ "$code/$(field small/end step)" = 0/3 ] || fail "the last save: exit code $code: $(tail -1 "$WORK/small/end.log")"
 fi
 
-# A file system that is slower than ranks may take to find each other: the checkpoint is awaited.
+# No room for one save while it trains: it is tried again, once (file_systems.sh has the real file systems).
+LS_FAULT=fail:fsync:1:1:1 ends 0 late --set optimization.steps=90 --set meta.save_freq_steps=39
+says late 'checkpoint not_saved failed_in_row=1 .*next_try_after_step=.*No space left on device'
+saved=$(sed -n 's/.*checkpoint saved .*finished_steps=\([0-9]*\) .*/\1/p' "$WORK/late.log" | tr '\n' ' ')
+before=0
+for step in $saved; do
+    [ "$step" -gt $((before + 1)) ] || fail "room again: saved after step $before and again after $step"
+    before=$step
+done
+if [ "$before" != 90 ] || [ "${saved%% *}" -ge 78 ]; then fail "room again: saved after the steps $saved"; fi
+
+# The save that a run ends with is tried more than once.
+LS_FAULT=fail:fsync:1:1:1 ends 0 end --set optimization.steps=3
+says end 'checkpoint not_saved try=1 of=3: .*No space left on device'
+[ "$(field end step)" = 3 ] || fail "the last save: after step $(field end step)"
+
+# A file system that is slower than ranks may take to find each other: the checkpoint is awaited.  Where this machine is so
+# busy that they have not found each other in time, nothing is shown, and they try again.
 ends 75 slow --stop-at 4
-LS_FAULT=pause:read:1:0:2 ends 0 slow --set lockstep.start_timeout_s=4 --set lockstep.max_restarts=0
+for tries in 1 2 3 4 5; do
+    code=0
+    LS_FAULT=pause:read:1:0:$((tries + 1)) train slow --set lockstep.start_timeout_s=4 --set lockstep.max_restarts=0 || code=$?
+    if [ "$code" != 14 ] || ! grep -q 'did_not_arrive .*phase=start' "$WORK/slow.log"; then break; fi
+done
+[ "$code" = 0 ] || fail "slow: exit code $code after $tries tries: $(tail -2 "$WORK/slow.log")"
 [ "$(field slow digest)" = "$digest" ] || fail "slow: another digest"
 
 # Saves by the clock.
@@ -142,7 +136,7 @@ says timed 'checkpoint saved .*finished_steps=[1-9] .*stood_still_ms='
 [ "$(field timed digest)" = "$digest" ] || fail "saves by the clock: another digest"
 
 # A killed worker: named; without restarts the run ends and can be started again.
-train killed --set lockstep.max_restarts=0 --set optimization.steps=400 --set optimization.ipe_scale=1 &
+train killed --set lockstep.max_restarts=0 --set optimization.steps=1000000 --set optimization.ipe_scale=1 &
 job=$!
 wait_for killed 'checkpoint saved .*finished_steps=8 '
 kill -9 "$(workers_of killed | tail -1)"
@@ -153,37 +147,36 @@ says killed '^lockstep: rank [01] on node .* was ended by signal 9 (Killed)'
 [ -z "$(workers_of killed)" ] || fail "killed worker: workers are left"
 
 # With restarts it goes on by itself.
-train again --set optimization.steps=400 --stop-at 24 &
-job=$!
-wait_for again 'checkpoint saved .*finished_steps=8 '
-kill -9 "$(workers_of again | tail -1)"
-code=0
-wait "$job" || code=$?
-[ "$code" = 75 ] || fail "restart: exit code $code: $(tail -1 "$WORK/again.log")"
-says again 'workers_lost rank [01] .*restart=1 of=3'
+LS_FAULT=kill:step:11:1:1 ends 75 again --set optimization.steps=400 --stop-at 24
+says again 'workers_lost rank 1 .*restart=1 of=3'
 [ "$(field again step)" = 24 ] || fail "restart: ended at step $(field again step)"
 [ "$(cat "$WORK/again/run-epoch")" = 2 ] || fail "restart: $(cat "$WORK/again/run-epoch") starts"
 
 # A killed launcher: its workers save at the end of the step and leave; the folder is free again.
 "$lockstep" train configs/demo.yaml -n 2 --set "folder=$WORK/orphan" \
     --set "data.datasets=[$WORK/videos/LIST.csv]" --set "data.packed_folder=$WORK/packed" \
-    --set optimization.steps=4000 >"$WORK/orphan.log" 2>&1 &
+    --set optimization.steps=1000000 >"$WORK/orphan.log" 2>&1 &
 job=$!
 wait_for orphan 'step 4/'
 kill -9 "$job"
 wait "$job" 2>/dev/null
-for _ in $(seq 200); do
+for _ in $(seq 600); do
     [ -z "$(workers_of orphan)" ] && break
-    sleep 0.05
+    sleep 0.2
 done
 [ -z "$(workers_of orphan)" ] || fail "killed launcher: its workers live on"
 [ "$(field orphan step)" -ge 4 ] || fail "killed launcher: nothing was saved"
 
 # Cancelled: it saves, ends as on a first Ctrl-C, and says so.
-train cancelled --set optimization.steps=4000 &
+train cancelled --set optimization.steps=1000000 &
 job=$!
 wait_for cancelled 'step 4/'
-"$lockstep" status "$WORK/cancelled" | grep -q '^state *running since .*: 2 of 2 workers' || fail "status does not say running"
+for tries in $(seq 600); do
+    "$lockstep" status "$WORK/cancelled" >"$WORK/log" 2>&1 || :
+    grep -q '^state *running since .*: 2 of 2 workers' "$WORK/log" && break
+    [ "$tries" -lt 600 ] || fail "status does not say running: $(grep '^state' "$WORK/log")"
+    sleep 0.1
+done
 "$lockstep" cancel "$WORK/cancelled" >"$WORK/log" 2>&1 || fail "cancel: exit code $?: $(cat "$WORK/log")"
 code=0
 wait "$job" || code=$?

@@ -54,6 +54,29 @@ wait_for_step() {
     fail "run $1 did not reach step $2 ($tries looks): $(tail -1 "$WORK/$1.log")"
 }
 
+# wait_for_signal PROCESS: until a signal waits for this stopped process.
+wait_for_signal() {
+    local tries
+    for tries in $(seq 3000); do
+        grep -q '^ShdPnd:[[:space:]]*0*[1-9a-f]' "/proc/$1/status" && return
+        sleep 0.05
+    done
+    fail "process $1 got no signal ($tries looks)"
+}
+
+# wait_for_stopped RUN: until one of its workers is stopped (SIGSTOP); its process id.
+wait_for_stopped() {
+    local process tries
+    for tries in $(seq 3000); do
+        for process in $(workers_of "$1"); do
+            grep -qs '^State:[[:space:]]*T' "/proc/$process/status" && echo "$process" && return
+        done
+        sleep 0.1
+    done
+    echo "$tries looks" >&2
+    return 1
+}
+
 # workers_of RUN: process ids of its workers.
 workers_of() {
     local process words

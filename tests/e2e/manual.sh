@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 60
+# timeout: 200
 # docs/lockstep.1 is what the command line's tables make, renders without a warning and names every option; the completion
 # of bash offers what the parser takes.
 # shellcheck source=tests/e2e/lib.sh
@@ -24,7 +24,7 @@ mapfile -t commands < <("$lockstep" help | sed -n 's/^  \([a-z]*\) .*/\1/p')
 [ "$(offered lockstep '' | sort)" = "$(printf '%s\n' "${commands[@]}" | sort)" ] || fail "commands: $(offered lockstep '' | tr '\n' ' ')"
 count=0
 for command in "${commands[@]}"; do
-    [ "$command" != help ] && [ "$command" != version ] || continue
+    case $command in help | version) continue ;; esac
     mapfile -t options < <("$lockstep" "$command" --help | sed -n 's/^  \(-., \)\?--\([a-z0-9-]*\).*/--\2/p')
     [ "$(offered lockstep "$command" -- | sort)" = "$(printf '%s\n' "${options[@]}" | sort)" ] || fail "$command: $(offered lockstep "$command" -- | tr '\n' ' ')"
     for option in "${options[@]}"; do

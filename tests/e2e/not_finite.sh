@@ -4,7 +4,7 @@
 # the newest checkpoint from before them and passes over their draws, which checkpoints remember.
 # shellcheck source=tests/e2e/lib_train.sh
 . "$(dirname "$0")/lib_train.sh"
-pack_clean
+pack_frames
 short=(--set optimization.steps=16 --set meta.save_freq_steps=5 --set lockstep.max_restarts=1 --set lockstep.max_bad_steps=3)
 
 draws() { # RUN STEP: draw_hash of a step

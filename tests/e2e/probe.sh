@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 120
+# timeout: 300
 # emulated too
 # The frozen probe on the demo's videos: results of both inits, the same on 1 and 2 workers, features for other programs,
 # nothing half written when it is stopped, one line for what cannot be.
@@ -79,8 +79,9 @@ same few-random alone-random || fail "16 labels are not the first 2 of each clas
 # Stopped: 75, and no result.
 "$lockstep" probe configs/demo-probe.yaml -n 2 "${common[@]}" --set tag=stopped --set experiment.optimization.num_epochs=100000 --init pretrained \
     >"$WORK/stopped.out" 2>"$WORK/stopped.log" &
-for _ in $(seq 600); do
+for tries in $(seq 1200); do
     grep -qs 'probe init=pretrained' "$WORK/stopped.log" && break
+    [ "$tries" -lt 1200 ] || fail "stopped: it does not begin: $(tail -1 "$WORK/stopped.log")"
     sleep 0.1
 done
 kill -TERM $!

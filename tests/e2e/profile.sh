@@ -11,7 +11,7 @@ for program in "$lockstep" "$WORKER" "$BUILD/tools/motion_videos"; do need_progr
 train() {
     local run=$1 wanted=$2 code=0
     shift 2
-    timeout -k 5 120 "$lockstep" train configs/demo.yaml -n 2 "${device_options[@]}" --set "folder=$WORK/$run" \
+    timeout -k 5 200 "$lockstep" train configs/demo.yaml -n 2 "${device_options[@]}" --set "folder=$WORK/$run" \
         --set "data.datasets=[$WORK/dataset]" --set tasks_per_node=2 --set data.batch_size=1 --set data.crop_size=32 \
         --set model.embed_dim=32 --set model.num_heads=2 --set model.depth=2 --set model.pred_embed_dim=32 \
         --set model.pred_num_heads=2 --set model.pred_depth=1 --set lockstep.threads=1 --set optimization.steps=5 \

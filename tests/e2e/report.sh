@@ -1,5 +1,5 @@
 #!/bin/bash
-# timeout: 120
+# timeout: 400
 # `lockstep report` on real runs: one whose target is not slowed (EMA 0) has collapsed, the usual one
 # has not; the page stands by itself; --watch follows a run to its end.
 # shellcheck source=tests/e2e/lib.sh
@@ -15,7 +15,7 @@ need_program "$BUILD/tools/motion_videos"
 train() { # NAME [OPTION...]
     local name=$1
     shift
-    timeout -k 10 100 "$lockstep" train configs/demo.yaml -n 2 --set "folder=$WORK/$name" \
+    timeout -k 10 200 "$lockstep" train configs/demo.yaml -n 2 --set "folder=$WORK/$name" \
         --set "data.datasets=[$WORK/dataset]" --set optimization.steps=60 --set optimization.warmup_steps=5 \
         --set meta.save_freq_steps=20 --set meta.eval_freq=20 --set lockstep.ranks_freq=10 "$@" >"$WORK/$name.log" 2>&1
 }
@@ -29,19 +29,29 @@ says collapse 'the features have collapsed'
 code=0
 train usual --stop-at 30 || code=$?
 [ "$code" = 75 ] || fail "usual: exit code $code: $(tail -1 "$WORK/usual.log")"
-train usual &
+# Its workers wait at their start for the first page.
+cat >"$WORK/worker" <<X
+#!/bin/sh
+until [ -e "$WORK/usual.html" ]; do sleep 0.1; done
+exec "$(realpath "$BUILD/lockstep-worker")" "\$@"
+X
+chmod +x "$WORK/worker"
+LOCKSTEP_WORKER=$WORK/worker train usual &
 job=$!
-for _ in $(seq 200); do
+for tries in $(seq 1200); do
     "$lockstep" status "$WORK/usual" 2>/dev/null | grep -q '^state *running' && break
-    sleep 0.05
+    [ "$tries" -lt 1200 ] || fail "usual: never running: $(tail -1 "$WORK/usual.log")"
+    sleep 0.1
 done
 "$lockstep" report "$WORK/usual" --watch --every 1 -o "$WORK/usual.html" >"$WORK/log" 2>&1 &
 watcher=$!
-for _ in $(seq 200); do
+for tries in $(seq 1200); do
     [ -e "$WORK/usual.html" ] && break
-    sleep 0.05
+    [ "$tries" -lt 1200 ] || fail "report --watch makes no page: $(cat "$WORK/log")"
+    sleep 0.1
 done
-says usual 'http-equiv="refresh" content="1"'
+cp "$WORK/usual.html" "$WORK/early.html"
+says early 'http-equiv="refresh" content="1"'
 wait "$job" || fail "usual: $(tail -1 "$WORK/usual.log")"
 wait "$watcher" || fail "report --watch: exit code $?: $(cat "$WORK/log")"
 says usual 'has finished after step 60 of 60 (100 %)'

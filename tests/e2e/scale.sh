@@ -15,11 +15,11 @@ scale() { # OPTION...
         --set tasks_per_node=1 --steps 3 --warm-up 1 --repeats 2 -o "$WORK/out" "$@" >"$WORK/table" 2>"$WORK/log"
 }
 refuses() { # WORDS OPTION...
-    local words=$1 code=0
+    local text=$1 code=0
     shift
     scale "$@" || code=$?
     [ "$code" = 2 ] || fail "$*: exit code $code, not 2"
-    grep -q -- "$words" "$WORK/log" || fail "$*: it says: $(tail -1 "$WORK/log")"
+    grep -q -- "$text" "$WORK/log" || fail "$*: it says: $(tail -1 "$WORK/log")"
 }
 
 scale --nodes 1 || fail "one node: $(tail -1 "$WORK/log")"
@@ -45,15 +45,15 @@ planned=$(tr ',' '\n' <"$WORK/memory" | awk -F: '$2 ~ /^[0-9]/ { sum += $2 } END
 
 # Killed without a word, it takes its run with it.
 scale --nodes 1 --steps 100000 -o "$WORK/killed" &
-for tries in $(seq 300); do
+for tries in $(seq 1200); do
     grep -qs '^step 3/' "$WORK/killed/runs/nodes-1-repeat-1.log" && break
-    [ "$tries" -lt 300 ] || fail "killed: no step: $(tail -1 "$WORK/killed/runs/nodes-1-repeat-1.log")"
+    [ "$tries" -lt 1200 ] || fail "killed: no step: $(tail -1 "$WORK/killed/runs/nodes-1-repeat-1.log")"
     sleep 0.1
 done
 kill -9 "$(pgrep -f "scale configs/demo.yaml.*-o $WORK/killed")"
-for tries in $(seq 300); do
+for tries in $(seq 1200); do
     pgrep -f "$WORK/killed/runs" >"$WORK/left" || break
-    [ "$tries" -lt 300 ] || fail "killed: left running: $(pgrep -fa "$WORK/killed/runs")"
+    [ "$tries" -lt 1200 ] || fail "killed: left running: $(pgrep -fa "$WORK/killed/runs")"
     sleep 0.1
 done
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# timeout: 180
+# timeout: 400
 # emulated too
 # The public way up in resolution: a second config takes weights, moments and step counts of a first
 # run's checkpoint, at more pixels, with its own schedule from step 1; stopped and taken up again it
@@ -13,7 +13,7 @@ need_program "$BUILD/tools/motion_videos"
 "$lockstep" pack "$WORK/videos/LIST.csv" -o "$WORK/dataset" >"$WORK/log" 2>&1 || fail "$(tail -1 "$WORK/log")"
 
 # The emulated card takes seconds for a step of the demo's model.
-limit_s=60
+limit_s=200
 pixels=64
 larger=96
 small=()

@@ -1,6 +1,6 @@
 #!/bin/bash
 # asan too
-# timeout: 180
+# timeout: 400
 # What one rank's trouble does to all: another config or program on a node, a rank that stops, a
 # loss that is not finite.  Each ends the job within its deadline, in one line that says who and why.
 # shellcheck source=tests/e2e/lib.sh
@@ -16,7 +16,7 @@ need_program "$BUILD/tools/motion_videos"
 train() {
     local run=$1
     shift
-    timeout -k 10 60 "$lockstep" train configs/demo.yaml -n 2 --set "folder=$WORK/$run" \
+    timeout -k 10 200 "$lockstep" train configs/demo.yaml -n 2 --set "folder=$WORK/$run" \
         --set "data.datasets=[$WORK/dataset]" --set model.depth=2 --set optimization.steps=40 \
         --set optimization.warmup_steps=2 --set meta.save_freq_steps=10 "$@" >"$WORK/$run.log" 2>&1
 }
@@ -35,7 +35,7 @@ forget() { rm -f "$WORK"/*/ends/000002-*.json; }
 prepare one
 prepare other --set meta.seed=5
 code=0
-timeout -k 5 60 mpirun --quiet --oversubscribe -n 2 "$worker" "$WORK/one" --run-epoch 2 : \
+timeout -k 5 200 mpirun --quiet --oversubscribe -n 2 "$worker" "$WORK/one" --run-epoch 2 : \
     -n 1 "$worker" "$WORK/other" --run-epoch 2 >"$WORK/log" 2>&1 || code=$?
 [ "$code" = 2 ] || fail "another config: exit code $code: $(tail -1 "$WORK/log")"
 says 'rank 2 on [^ ]* has another config than rank 0 on'
@@ -44,7 +44,7 @@ forget
 cp "$worker" "$WORK/lockstep-worker"
 printf '\n' >>"$WORK/lockstep-worker"
 code=0
-timeout -k 5 60 mpirun --quiet --oversubscribe -n 1 "$worker" "$WORK/one" --run-epoch 2 : \
+timeout -k 5 200 mpirun --quiet --oversubscribe -n 1 "$worker" "$WORK/one" --run-epoch 2 : \
     -n 1 "$WORK/lockstep-worker" "$WORK/one" --run-epoch 2 >"$WORK/log" 2>&1 || code=$?
 [ "$code" = 2 ] || fail "another program: exit code $code: $(tail -1 "$WORK/log")"
 says 'rank 1 on [^ ]* has another program'
@@ -57,7 +57,7 @@ for setting in 'gpu_comm: mpi' 'deterministic: true'; do
     cp -r "$WORK/one" "$WORK/other"
     sed -i "s/^  $key: .*/  $setting/" "$WORK/other/config.yaml"
     code=0
-    timeout -k 5 60 mpirun --quiet --oversubscribe -n 1 "$worker" "$WORK/one" --run-epoch 2 : \
+    timeout -k 5 200 mpirun --quiet --oversubscribe -n 1 "$worker" "$WORK/one" --run-epoch 2 : \
         -n 1 "$worker" "$WORK/other" --run-epoch 2 >"$WORK/log" 2>&1 || code=$?
     [ "$code" = 2 ] || fail "another $key: exit code $code: $(tail -1 "$WORK/log")"
     says "rank 1 on [^ ]* has another lockstep.$key than rank 0 on"
@@ -65,23 +65,24 @@ for setting in 'gpu_comm: mpi' 'deterministic: true'; do
 done
 
 # A rank is stopped in the middle of a step, far from any save.
-prepare stalled --set lockstep.step_timeout_s=2 --set meta.save_freq_steps=100000 \
+prepare stalled --set lockstep.step_timeout_s=6 --set meta.save_freq_steps=100000 \
     --set optimization.steps=100000
-ranks 3 60 "$worker" "$WORK/stalled" --run-epoch 2 --progress lines >"$WORK/log" 2>&1 &
+ranks 3 300 "$worker" "$WORK/stalled" --run-epoch 2 --progress lines >"$WORK/log" 2>&1 &
 job=$!
-for tries in $(seq 600); do
+for tries in $(seq 2400); do
     [ "$(wc -l <"$WORK/stalled/metrics.jsonl")" -ge 5 ] && break
+    [ "$tries" -lt 2400 ] || fail "stalled: no steps: $(tail -1 "$WORK/log")"
     sleep 0.05
 done
 victim=$(pgrep -f "^[^ ]*lockstep-worker $WORK/stalled " | tail -1)
-kill -STOP "$victim" || fail "stalled: no rank after $tries looks"
+kill -STOP "$victim" || fail "stalled: no rank to stop: $(tail -1 "$WORK/log")"
 number=$(tr '\0' '\n' <"/proc/$victim/environ" | sed -n 's/^OMPI_COMM_WORLD_RANK=//p')
 start=$SECONDS
 code=0
 wait "$job" || code=$?
 [ "$code" != 0 ] || fail "stalled: exit code 0"
-[ $((SECONDS - start)) -le 20 ] || fail "stalled: $((SECONDS - start)) s until the job ended"
-says "\"status\":\"timeout\".*did not end within 2 s: nothing from rank [0-9, ]*$number"
+[ $((SECONDS - start)) -le 90 ] || fail "stalled: $((SECONDS - start)) s until the job ended"
+says "\"status\":\"timeout\".*did not end within 6 s: nothing from rank [0-9, ]*$number"
 forget
 
 # A learning rate beyond all measure.

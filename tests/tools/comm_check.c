@@ -1,7 +1,7 @@
 /* Checks of comm/ that need several ranks; tests/e2e/comm.sh runs it under
  * mpirun.
  *
- *     comm_check sums|buckets|slices|agree          every rank exits 0, or prints what is wrong and exits 1
+ *     comm_check [sums] [buckets] [slices] [agree]   every rank exits 0, or prints what is wrong and exits 1
  *     comm_check timeout|deaf|killed|abort   rank 1 misbehaves; the others must leave by themselves
  */
 #include <math.h>
@@ -298,7 +298,7 @@ static ls_status check_timeout(struct comm_group *group)
     LS_TRY(comm_sum_start(group, &request, data, 1000));
     st = comm_wait(group, &request);
     double waited_s = clock_now_s() - start_s;
-    if (st != LS_TIMEOUT || waited_s < 1.0 || waited_s > 3.0 ||
+    if (st != LS_TIMEOUT || waited_s < 1.0 || waited_s > 30.0 ||
         strcmp(status_message(),
                "sum number 0 of 4000 bytes did not end within 1 s: nothing from rank 1") != 0)
         return LS_FAIL(LS_FAILED, "waited %g s and got '%s: %s'", waited_s, status_name(st),
@@ -327,7 +327,7 @@ static ls_status check_deaf(struct comm_group *group)
     st = comm_broadcast(group, data, BYTES, 0);
     if (comm_rank(group) != 0) {
         LS_TRY(st);
-        clock_sleep_s(20); /* rank 0 ends the job */
+        clock_sleep_s(90); /* rank 0 ends the job */
     }
     if (st != LS_TIMEOUT || strstr(status_message(), ": not taken by rank 1") == NULL)
         return LS_FAIL(LS_FAILED, "got '%s: %s'", status_name(st), status_message());
@@ -385,17 +385,18 @@ done:
 int main(int argc, char **argv)
 {
     struct comm_group *group = NULL;
-    if (argc != 2) {
-        (void)fprintf(stderr, "usage: comm_check MODE\n");
+    if (argc < 2) {
+        (void)fprintf(stderr, "usage: comm_check MODE...\n");
         return 2;
     }
-    ls_status st = comm_open(&group, &(struct comm_options){.timeout_s = 30});
-    if (st == LS_OK) {
+    ls_status st = comm_open(&group, &(struct comm_options){.timeout_s = 100});
+    if (st == LS_OK)
         log_open(comm_rank(group), LOG_LEVEL_INFO);
-        st = run_mode(group, argv[1]);
-    }
+    int mode = 0;
+    while (st == LS_OK && ++mode < argc)
+        st = run_mode(group, argv[mode]);
     if (st != LS_OK) {
-        log_error("comm_check %s: %s", argv[1], status_text());
+        log_error("comm_check %s: %s", argv[mode], status_text());
         comm_abort(group, status_exit_code(st));
     }
     comm_close(&group);

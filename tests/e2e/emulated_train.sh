@@ -27,8 +27,9 @@ ends one 0 "${long[@]}"
 ranks=2
 same_losses card one
 
-LS_FAULT=kill:step:13:1:1 ends again 0 "${long[@]}"
-grep -q 'resume from=.*finished_steps=8' "$WORK/again.log" || fail "killed in step 13, it did not go on from step 8"
+ends again 75 "${long[@]}" --stop-at 8
+LS_FAULT=kill:step:5:1:2 ends again 0 "${long[@]}"
+[ "$(grep -c 'resume from=.*finished_steps=8' "$WORK/again.log")" = 2 ] || fail "killed in step 13, it did not go on from step 8"
 [ "$(digest card)" = "$(digest again)" ] || fail "killed and started again on the card, the result is another one"
 
 ends card_to_cpu 75 "${long[@]}" --stop-at 12

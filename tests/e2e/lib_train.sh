@@ -9,17 +9,26 @@ need_program "$lockstep"
 need_program "$WORKER"
 need_shared videos/clean
 
-pack_clean() {
-    "$lockstep" pack "$SHARED/videos/clean" -o "$WORK/clean" >"$WORK/pack.log" 2>&1 ||
-        fail "pack: $(tail -1 "$WORK/pack.log")"
+# pack_once NAME ARGUMENT...: a dataset, which the other tests of the same tests/run.sh take too, as $WORK/clean.
+pack_once() {
+    local kept=${TESTS_TMP:-$WORK}/packed-$1
+    shift
+    {
+        flock 9
+        if [ ! -e "$kept/whole" ]; then
+            "$lockstep" pack "$@" -o "$kept/clean" >"$WORK/pack.log" 2>&1 || fail "pack: $(tail -1 "$WORK/pack.log")"
+            touch "$kept/whole"
+        fi
+    } 9>"$kept.lock"
+    cp -r "$kept/clean" "$WORK/clean"
 }
+pack_clean() { pack_once clean "$SHARED/videos/clean"; }
 
 # pack_frames: the ten smallest of them as small stored frames, under the same name: steps then wait for no decoder.
 pack_frames() {
     local videos
     mapfile -t videos < <(find "$SHARED/videos/clean" -type f -printf '%s %p\n' | sort -n | head -10 | cut -d ' ' -f 2-)
-    "$lockstep" pack "${videos[@]}" -o "$WORK/clean" --store frames --frame-side 80 >"$WORK/pack.log" 2>&1 ||
-        fail "pack: $(tail -1 "$WORK/pack.log")"
+    pack_once frames "${videos[@]}" --store frames --frame-side 80
 }
 
 # train RUN WORKERS [OPTION...]: `lockstep train` of the tiny config, its output in RUN.log.

@@ -22,10 +22,11 @@ grep -q 'step skipped=not_finite .*first_rank=1 in_a_row=1' "$WORK/once.log" || 
 grep -Eq 'rank=1 step=8 bad_clip dataset=.*clean video="[^"]+" frames=[0-9]+\.\.[0-9]+' "$WORK/once.log" || fail "once: the clips are not told"
 [ "$(draws once 9)" = "$(draws whole 9)" ] || fail "once: other draws after a skipped step"
 
-# Steps 8, 9 and 10: the save of step 10 must not take place, and the draws of 11 become those of 8.
-LS_FAULT=fail-for-good:not_finite:8:1:1 train often 2 "${short[@]}" || fail "often: $(tail -1 "$WORK/often.log")"
+# Steps 8, 9 and 10 of a start from step 5: the save of step 10 must not take place, and the draws of 11 become those of 8.
+train often 2 "${short[@]}" --stop-at 5 || [ $? = 75 ] || fail "often: $(tail -1 "$WORK/often.log")"
+LS_FAULT=fail-for-good:not_finite:3:1:2 train often 2 "${short[@]}" || fail "often: $(tail -1 "$WORK/often.log")"
 grep -q 'workers_lost rank 0: step 10: loss or gradient was not finite in 3 steps in a row' "$WORK/often.log" || fail "often: not told"
-grep -q 'resume from=".*step-000000005" finished_steps=5' "$WORK/often.log" || fail "often: did not go back to step 5"
+[ "$(grep -c 'resume from=".*step-000000005" finished_steps=5' "$WORK/often.log")" = 2 ] || fail "often: did not go back to step 5"
 grep -q 'skipped_draws steps=3 last=9' "$WORK/often.log" || fail "often: other draws are skipped"
 [ "$(skipped_steps often)" = "" ] || fail "often: metrics still hold the skipped steps $(skipped_steps often)"
 [ "$(draws often 7)" = "$(draws whole 7)" ] || fail "often: other draws before the bad steps"

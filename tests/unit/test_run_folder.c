@@ -129,7 +129,7 @@ static void the_lock_of_one_who_was_faster_is_left_alone(void **unused)
         "#!/bin/sh\n"
         "case \"$*\" in *' 9') echo RUNNING; exit ;; esac\n"
         "rm \"$RUN/lock\"\n"
-        "flock -F \"$RUN/lock\" sh -c 'touch \"$RUN/taken\"; exec sleep 20' >/dev/null 2>&1 &\n"
+        "flock -F \"$RUN/lock\" sh -c 'touch \"$RUN/taken\"; exec sleep 300' >/dev/null 2>&1 &\n"
         "until [ -e \"$RUN/taken\" ]; do sleep 0.02; done\n"
         "echo $! >\"$RUN/holder\"\n"
         "echo '{\"host\":\"b\",\"pid\":3,\"since\":\"now\",\"job\":\"9\"}' >\"$RUN/owner.json\"\n";

@@ -11,9 +11,10 @@ short=(--set optimization.steps=16 --set meta.save_freq_steps=5 --set lockstep.a
 train whole 3 "${short[@]}" || fail "whole: $(tail -1 "$WORK/whole.log")"
 grep -q 'audit step=4 ranks_equal=3 ms=' "$WORK/whole.log" || fail "whole: no audit is told"
 
-# The bit flips after step 9, in the second start, which went on from step 5: the audit before the save of step 10 sees it.
+# The lowest bit of a weight flips after step 10, in the second start, which went on from step 5: the audit before the save
+# sees it (a step later rounding may have undone it).
 train flipped 3 "${short[@]}" --stop-at 5 || [ $? = 75 ] || fail "flipped: $(tail -1 "$WORK/flipped.log")"
-LS_FAULT=fail:flip:4:1:2 train flipped 3 "${short[@]}" || fail "flipped: $(tail -1 "$WORK/flipped.log")"
+LS_FAULT=fail:flip:5:1:2 train flipped 3 "${short[@]}" || fail "flipped: $(tail -1 "$WORK/flipped.log")"
 grep -Eq 'workers_lost rank 1: audit of step 10: rank 1 on node [^ ]+ differs from the other ranks in weights \[0, [0-9]+\) and [0-9]+ more' \
     "$WORK/flipped.log" || fail "flipped: rank 1 is not named: $(grep workers_lost "$WORK/flipped.log")"
 [ "$(grep -c 'resume from=".*step-000000005" finished_steps=5' "$WORK/flipped.log")" = 2 ] || fail "flipped: did not go back to step 5"
@@ -27,7 +28,7 @@ same_digest whole flipped
 same_values whole flipped
 
 # Two ranks: nobody can tell which is right, and both are kept.
-LS_FAULT=fail:flip:9:1:1 train two 2 "${short[@]}" || fail "two: $(tail -1 "$WORK/two.log")"
+LS_FAULT=fail:flip:10:1:1 train two 2 "${short[@]}" || fail "two: $(tail -1 "$WORK/two.log")"
 grep -q 'audit of step 10: 2 ranks, from rank 0 on node .* nobody can tell which is right' "$WORK/two.log" ||
     fail "two: not told: $(grep workers_lost "$WORK/two.log")"
 grep -q '"node"' "$WORK"/two/ends/*.json && fail "two: a node is blamed"

@@ -4,7 +4,7 @@
 # all, and a resumed run judges by the losses of the start before.
 # shellcheck source=tests/e2e/lib_train.sh
 . "$(dirname "$0")/lib_train.sh"
-pack_frames
+pack_once all "$SHARED/videos/clean" # those that the recipes of a collapse are for
 steps=50
 options=(--set meta.eval_freq=10 --set meta.save_freq_steps=25)
 

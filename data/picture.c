@@ -143,6 +143,10 @@ ls_status film_open(struct film **out, const char *path, int width, int height, 
 {
     ls_status st = LS_OK;
     struct film *film = NULL;
+    *out = NULL;
+    /* Colours have half the size; x264 164 would refuse odd ones, too, but leak. */
+    if (width < 2 || height < 2 || width % 2 != 0 || height % 2 != 0)
+        return LS_FAIL(LS_DATA, "%s: frames of %d x %d: both have to be even", path, width, height);
     av_log_capture();
     av_log_clear();
     LS_TRY(core_alloc(&film, 1));

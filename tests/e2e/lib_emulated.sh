@@ -1,5 +1,5 @@
 # Shell helpers of the tests on the emulated card; sourced after lib.sh.
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2153,SC2154
 lockstep=$BUILD/lockstep
 emulated=$BUILD/emulated
 card=emulated

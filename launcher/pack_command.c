@@ -244,11 +244,12 @@ const struct command command_pack = {
     .summary = "videos and images into a sharded HDF5 dataset",
     .details =
         "Packs video files and images into DATASET: a folder (all files below it), a list with a "
-        "line `path label` for each file (names ending in .csv or .txt), or single files. "
+        "line `path label` for each file (names ending in .csv or .txt), or single files. A line "
+        "may go on: `path label weight rate` gives how often a video is drawn beside others (1.0) "
+        "and its true frames a second, both with a decimal point. "
         "Compressed packets are copied, never encoded again unless --gop says so. Files that "
-        "cannot be used are "
-        "skipped, "
-        "and DATASET/" PACK_REPORT_NAME " says why; that is no failure unless nothing at all could "
+        "cannot be used are skipped, and DATASET/" PACK_REPORT_NAME
+        " says why; that is no failure unless nothing at all could "
         "be packed (exit code 11). The command can be stopped at any moment and given again, and "
         "given on many machines at once: nothing is packed twice. Files that were skipped are "
         "tried "

@@ -266,6 +266,16 @@ static bool lost_each_other(ls_status st)
     return st == LS_COMM || st == LS_TIMEOUT;
 }
 
+/* Workers that mpirun woke to end them, and that had so little left that they were done first. */
+static void tell_finish(const struct attempt *attempt, int64_t step)
+{
+    if (attempt->lost_at > 0 && liveness_failure(attempt->liveness) != LS_OK) {
+        log_warn("finished_after_silence %s", status_message());
+        status_clear();
+    }
+    log_info("finished step=%" PRId64, step);
+}
+
 /* Reads the end records.  `*out_step`: finished steps at the failure that they tell of, -1: none.
  */
 static ls_status judge(struct attempt *attempt, int64_t *out_step)
@@ -289,7 +299,7 @@ static ls_status judge(struct attempt *attempt, int64_t *out_step)
         log_info("stopped step=%" PRId64 " state=saved next=\"start it again to go on\"",
                  cause->step);
     else if (cause->status == LS_OK)
-        log_info("finished step=%" PRId64, cause->step);
+        tell_finish(attempt, cause->step);
     else
         st = LS_FAIL(cause->status, "rank %d: %s", cause->rank, cause->message);
     if (st == LS_OK && cause != NULL && cause->status == LS_STOP)

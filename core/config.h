@@ -144,6 +144,7 @@ struct config_run { /* `lockstep:` section, ours: how it is run, never what is c
     int max_restarts; /* within any restart_window_s */
     double restart_window_s;
     int min_workers;   /* fewest that a restart may go on with; 0: all */
+    int memory_mb;     /* that a worker's model may take; 0: not looked at */
     int bucket_mb;     /* gradient bucket, MiB */
     int bucket_tokens; /* sequences are padded to multiples of it on a GPU; 0: by the clip */
     enum config_gpu_comm gpu_comm;

@@ -246,6 +246,8 @@ const struct config_key config_keys[] = {
      .help = "Seconds in which `max_restarts` are counted."},
     {"lockstep.min_workers", INT(0, 65536), AT(run.min_workers), .initial = "0", .flags = OURS,
      .help = "Fewest workers that a restart may go on with, without machines that failed twice; 0: all are needed."},
+    {"lockstep.memory_mb", INT(0, 1 << 24), AT(run.memory_mb), .initial = "0", .flags = OURS,
+     .help = "Memory that a worker's model may take on its device, MiB: as few blocks as that needs are recomputed in the backward pass, in place of all or none of them (`model.use_activation_checkpointing`).  Results are the same bits.  0: not looked at."},
     {"lockstep.bucket_mb", INT(1, 4096), AT(run.bucket_mb), .initial = "25", .flags = OURS,
      .help = "Gradient bucket of an all-reduce, MiB."},
     {"lockstep.gpu_comm", CHOICE(gpu_comms), AT(run.gpu_comm), .initial = "auto", .flags = OURS,

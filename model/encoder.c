@@ -1,6 +1,6 @@
 /* Both passes walk the same blocks.  The target pass keeps nothing, so its residual stream is
- * updated in place; the context pass keeps the input of every block, and with activation
- * checkpointing nothing else: then all blocks share one cache, and backward fills it again. */
+ * updated in place; the context pass keeps the input of every block, and of checkpointed ones
+ * nothing else: these share one cache, and backward fills it again. */
 #include "model/encoder.h"
 
 #include <stdio.h>
@@ -81,9 +81,9 @@ void encoder_target_take(struct encoder_target_memory *out, struct arena *arena,
 }
 
 ls_status encoder_context_memory_open(struct encoder_context_memory *out, int depth,
-                                      bool checkpointing)
+                                      int checkpointed)
 {
-    *out = (struct encoder_context_memory){.checkpointing = checkpointing};
+    *out = (struct encoder_context_memory){.checkpointed = checkpointed};
     out->x = calloc((size_t)depth + 1, sizeof(float *));
     out->caches = calloc((size_t)depth, sizeof *out->caches);
     if (out->x == NULL || out->caches == NULL) {
@@ -111,7 +111,7 @@ void encoder_context_take(struct encoder_context_memory *out, struct arena *aren
     for (int i = 0; i <= encoder->depth; i++)
         out->x[i] = arena_take_matrix(arena, rows, dim, OP_F32);
     for (int i = 0; i < encoder->depth; i++) {
-        if (i > 0 && out->checkpointing)
+        if (i > 0 && i < out->checkpointed)
             out->caches[i] = out->caches[0];
         else
             block_cache_take(&out->caches[i], arena, &encoder->shape, dtype, rows, 0, true);
@@ -238,8 +238,8 @@ ls_status encoder_context_bwd(const struct layer_device *on, const struct encode
                                   memory->mean, memory->rstd, norm->gain_dev, false));
     LS_TRY(layer_gradient_final(report, norm->offset));
     for (int i = encoder->depth - 1; i >= 0; i--) {
-        /* The last block's cache is still the one that forward left. */
-        if (memory->checkpointing && i + 1 < encoder->depth)
+        /* The shared cache is still what the last of these blocks left. */
+        if (i + 1 < memory->checkpointed)
             LS_TRY(block_fwd(on, &encoder->shape, &encoder->blocks[i], &memory->caches[i], scratch,
                              &all, memory->x[i + 1], memory->x[i]));
         LS_TRY(block_bwd(on, &encoder->shape, &encoder->blocks[i], &memory->caches[i], scratch,

@@ -35,9 +35,9 @@ struct encoder_target_memory {
 struct encoder_context_memory {
     void *patches;
     float **x;                  /* [depth + 1] float32, owned array of arena pointers */
-    struct block_cache *caches; /* [depth], owned; all alike with activation checkpointing */
-    bool checkpointing;
-    void *normed; /* the encoder's output, in the dtype of products */
+    struct block_cache *caches; /* [depth], owned */
+    int checkpointed;           /* first blocks: these share a cache */
+    void *normed;               /* the encoder's output, in the dtype of products */
     float *mean, *rstd;
 };
 
@@ -58,7 +58,7 @@ void encoder_target_take(struct encoder_target_memory *out, struct arena *arena,
                          const struct encoder *encoder, enum op_dtype dtype,
                          const struct layout_limits *limits);
 ls_status encoder_context_memory_open(struct encoder_context_memory *out, int depth,
-                                      bool checkpointing) LS_MUST_CHECK;
+                                      int checkpointed) LS_MUST_CHECK;
 void encoder_context_memory_close(struct encoder_context_memory *memory);
 void encoder_context_take(struct encoder_context_memory *out, struct arena *arena,
                           const struct encoder *encoder, enum op_dtype dtype,

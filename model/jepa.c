@@ -174,12 +174,31 @@ done:
     return st;
 }
 
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+int jepa_checkpointable(const struct model_shape *shape)
+{
+    return shape->depth + shape->pred_depth - 1;
+}
+
+static int checkpointed_blocks(const struct jepa_options *options)
+{
+    if (!options->activation_checkpointing)
+        return 0;
+    return options->checkpointed_blocks > 0 ? options->checkpointed_blocks
+                                            : jepa_checkpointable(&options->shape);
+}
+
 static ls_status open_networks(struct jepa *jepa)
 {
     ls_status st = LS_OK;
     const struct model_shape *s = &jepa->options.shape;
     const struct jepa_flat *flat = &jepa->flat;
-    const bool checkpointing = jepa->options.activation_checkpointing;
+    const int checkpointed = checkpointed_blocks(&jepa->options);
+    const int in_predictor = smaller(checkpointed, s->pred_depth - 1);
     struct block_shape encoder = {.dim = s->dim,
                                   .hidden = s->hidden,
                                   .heads = s->heads,
@@ -210,8 +229,9 @@ static ls_status open_networks(struct jepa *jepa)
     LS_TRY(encoder_open(&jepa->context, &trained, &encoder));
     LS_TRY(encoder_open(&jepa->target, &ema, &encoder));
     LS_TRY(predictor_open(&jepa->predictor, &trained, &predictor));
-    LS_TRY(encoder_context_memory_open(&jepa->context_memory, s->depth, checkpointing));
-    LS_TRY(predictor_memory_open(&jepa->predictor_memory, s->pred_depth, checkpointing));
+    LS_TRY(encoder_context_memory_open(&jepa->context_memory, s->depth,
+                                       smaller(checkpointed - in_predictor, s->depth)));
+    LS_TRY(predictor_memory_open(&jepa->predictor_memory, s->pred_depth, in_predictor));
 done:
     return st;
 }

@@ -39,9 +39,10 @@ struct jepa_options {
      * not.  Padding counts in no result. */
     int bucket_tokens;
     bool activation_checkpointing;
-    bool whole_target;    /* compute all target tokens, for jepa_output */
-    bool forward_only;    /* jepa_predict is all that is asked for: no gradient, no moments */
-    bool float_clips;     /* clips come as normalised float32 [B, 3, T, H, W] (golden files) */
+    int checkpointed_blocks; /* with it: of how many blocks (jepa_checkpointable); 0: of all */
+    bool whole_target;       /* compute all target tokens, for jepa_output */
+    bool forward_only;       /* jepa_predict is all that is asked for: no gradient, no moments */
+    bool float_clips;        /* clips come as normalised float32 [B, 3, T, H, W] (golden files) */
     bool device_gradient; /* sums over ranks are made in device memory, behind the compute stream:
                            * no host copy of the gradient is kept or filled */
     /* Of more than one rank: each keeps and updates only its slices of moments, and where products
@@ -55,6 +56,13 @@ struct jepa_options {
  * power of two, from 8 to 128, that is at most a 64th of them.  About 60 lengths can occur.  Local,
  * pure. */
 int jepa_bucket_tokens(int64_t clip_tokens);
+
+/* How many blocks can be checkpointed: keep only their input from forward to backward, which
+ * computes the rest again, to the same bits.  Those of the predictor but its last come first, then
+ * those of the context encoder: a byte that is not kept costs as many operations as a block is
+ * wide.  The first of each network frees nothing, since checkpointed blocks share one cache. Local,
+ * pure. */
+int jepa_checkpointable(const struct model_shape *shape);
 
 /* One micro-batch; borrowed for the call. */
 struct jepa_batch {

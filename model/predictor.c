@@ -57,9 +57,9 @@ void predictor_close(struct predictor *predictor)
     predictor->mask_tokens = NULL;
 }
 
-ls_status predictor_memory_open(struct predictor_memory *out, int depth, bool checkpointing)
+ls_status predictor_memory_open(struct predictor_memory *out, int depth, int checkpointed)
 {
-    *out = (struct predictor_memory){.checkpointing = checkpointing};
+    *out = (struct predictor_memory){.checkpointed = checkpointed};
     out->x = calloc((size_t)depth, sizeof(float *));
     out->caches = calloc((size_t)depth, sizeof *out->caches);
     if (out->x == NULL || out->caches == NULL) {
@@ -90,7 +90,7 @@ void predictor_take(struct predictor_memory *out, struct arena *arena,
         out->x[i] = arena_take_matrix(arena, rows, shape->dim, OP_F32);
     out->selected = arena_take_matrix(arena, selected, shape->dim, OP_F32);
     for (int i = 0; i < last; i++) {
-        if (i > 0 && out->checkpointing)
+        if (i > 0 && i < out->checkpointed)
             out->caches[i] = out->caches[0];
         else
             block_cache_take(&out->caches[i], arena, shape, dtype, rows, 0, true);
@@ -174,8 +174,8 @@ static ls_status blocks_bwd(const struct layer_device *on, const struct predicto
     const int last = predictor->depth - 1;
     for (int i = last; i >= 0; i--) {
         const struct block_rows rows = rows_of(predictor, layout, i);
-        /* The last two blocks' caches are still the ones that forward left. */
-        if (memory->checkpointing && i + 1 < last)
+        /* The shared cache is still what the last of these blocks left. */
+        if (i + 1 < memory->checkpointed)
             LS_TRY(run_block(on, predictor, memory, scratch, layout, i));
         LS_TRY(block_bwd(on, &predictor->shape, &predictor->blocks[i], &memory->caches[i], scratch,
                          &rows, memory->dx, i == last ? memory->dselected : memory->dx,

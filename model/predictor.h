@@ -32,8 +32,8 @@ struct predictor_memory {
     float **x;                  /* [depth] inputs of the blocks, owned array of arena pointers */
     float *selected;            /* [prediction rows, dim] output of the last block */
     struct block_cache *caches; /* [depth], owned */
-    bool checkpointing;
-    void *normed; /* [prediction rows, dim] in the dtype of products */
+    int checkpointed;           /* first blocks: these share a cache */
+    void *normed;               /* [prediction rows, dim] in the dtype of products */
     float *mean, *rstd;
     float *predictions; /* [prediction rows, encoder dim] */
     /* Gradients of the residual stream by predictor rows and by prediction rows, and of `embedded`
@@ -47,7 +47,7 @@ ls_status predictor_open(struct predictor *out, const struct layer_space *space,
 void predictor_close(struct predictor *predictor);
 
 ls_status predictor_memory_open(struct predictor_memory *out, int depth,
-                                bool checkpointing) LS_MUST_CHECK;
+                                int checkpointed) LS_MUST_CHECK;
 void predictor_memory_close(struct predictor_memory *memory);
 void predictor_take(struct predictor_memory *out, struct arena *arena,
                     const struct predictor *predictor, int64_t encoder_dim, enum op_dtype dtype,

@@ -9,7 +9,7 @@
 #include "data/mask.h"
 #include "worker/trainer.h"
 
-enum { ADVICE_BYTES = 512 };
+enum { ADVICE_BYTES = 768 };
 
 static int64_t mib(int64_t bytes)
 {
@@ -47,7 +47,10 @@ ls_status trainer_model_options(struct jepa_options *out, const struct trainer *
         .beta1 = config->optimization.beta1,
         .beta2 = config->optimization.beta2,
         .eps = config->optimization.eps,
-        .activation_checkpointing = config->model.use_activation_checkpointing,
+        .activation_checkpointing = config->run.memory_mb > 0
+                                        ? trainer->checkpointed_blocks > 0
+                                        : config->model.use_activation_checkpointing,
+        .checkpointed_blocks = trainer->checkpointed_blocks,
         .device_gradient = trainer->device.model.gpu && trainer->sums_by != TRAINER_SUMS_HOST,
     };
     for (int i = 0; i < config->data.dataset_count; i++)
@@ -89,7 +92,10 @@ static ls_status plan_change(const struct trainer *trainer, struct change *chang
     struct jepa_options options;
     struct jepa_memory memory;
     LS_TRY(trainer_model_options(&options, trainer, trainer->divided || change->divided));
-    options.activation_checkpointing |= change->checkpointing;
+    if (change->checkpointing) {
+        options.activation_checkpointing = true;
+        options.checkpointed_blocks = 0;
+    }
     options.clips = change->clips;
     LS_TRY(plan(&memory, trainer, &options));
     change->bytes = (memory.device + sums_bytes(trainer)) * trainer->ranks_on_card;
@@ -148,13 +154,21 @@ done:
     return st;
 }
 
+/* What a model may take of it, MiB. */
+static int64_t model_mb(const struct trainer *trainer, int64_t free_bytes)
+{
+    return (free_bytes / trainer->ranks_on_card - sums_bytes(trainer)) >> 20;
+}
+
 /* What would fit, in words. */
 static ls_status advise(char *out, const struct trainer *trainer, int64_t free_bytes)
 {
     ls_status st = LS_OK;
     char batch[ADVICE_BYTES / 2] = "";
     char sharded[ADVICE_BYTES / 4] = "";
-    bool keeps_all = !trainer->config->model.use_activation_checkpointing;
+    /* Or could keep less. */
+    bool keeps_all =
+        trainer->config->run.memory_mb > 0 || !trainer->config->model.use_activation_checkpointing;
     struct change recompute = {.checkpointing = true, .clips = trainer->config->data.batch_size};
     struct change smaller = {.checkpointing = false};
     struct change both = {.checkpointing = true};
@@ -165,8 +179,13 @@ static ls_status advise(char *out, const struct trainer *trainer, int64_t free_b
         if (smaller.clips > 0)
             say_batch(batch, sizeof batch, trainer, &smaller);
         (void)snprintf(out, ADVICE_BYTES,
-                       "model.use_activation_checkpointing: true would fit (%" PRId64 " MiB)%s%s%s",
-                       mib(recompute.bytes), smaller.clips > 0 ? ", or " : "", batch, sharded);
+                       "%s would fit (%" PRId64 " MiB), or lockstep.memory_mb: %" PRId64
+                       ", which recomputes no more than it must%s%s%s",
+                       trainer->config->run.memory_mb > 0
+                           ? "recomputing all blocks"
+                           : "model.use_activation_checkpointing: true",
+                       mib(recompute.bytes), model_mb(trainer, free_bytes),
+                       smaller.clips > 0 ? ", or " : "", batch, sharded);
         goto done;
     }
     if (smaller.clips == 0 && keeps_all)
@@ -215,12 +234,62 @@ done:
     return st;
 }
 
-ls_status trainer_plan_memory(const struct trainer *trainer)
+/* What the model takes with so many blocks checkpointed. */
+static ls_status bytes_with(int64_t *out, struct trainer *trainer, int blocks)
+{
+    ls_status st = LS_OK;
+    struct jepa_options options;
+    struct jepa_memory memory;
+    trainer->checkpointed_blocks = blocks;
+    LS_TRY(trainer_model_options(&options, trainer, trainer->divided));
+    LS_TRY(plan(&memory, trainer, &options));
+    *out = memory.device;
+done:
+    return st;
+}
+
+ls_status trainer_fit_memory(struct trainer *trainer)
+{
+    ls_status st = LS_OK;
+    const int64_t allowed = (int64_t)trainer->config->run.memory_mb << 20;
+    struct model_shape shape;
+    int64_t bytes = 0;
+    if (allowed == 0)
+        return LS_OK;
+    LS_TRY(model_shape_of_config(&shape, trainer->config));
+    int few = 0;
+    int enough = jepa_checkpointable(&shape);
+    LS_TRY(bytes_with(&bytes, trainer, enough));
+    if (bytes > allowed) {
+        st = LS_FAIL(LS_DEVICE,
+                     "the model takes %" PRId64 " MiB even when all blocks are recomputed, and "
+                     "lockstep.memory_mb is %d: raise it, or lower data.batch_size (with more "
+                     "tasks_per_node it is the same step)",
+                     mib(bytes), trainer->config->run.memory_mb);
+        goto done;
+    }
+    while (few < enough) { /* more blocks never take more memory */
+        const int middle = (few + enough) / 2;
+        LS_TRY(bytes_with(&bytes, trainer, middle));
+        if (bytes <= allowed)
+            enough = middle;
+        else
+            few = middle + 1;
+    }
+    trainer->checkpointed_blocks = enough;
+    log_info("memory_fit allowed_mb=%d recomputed_blocks=%d of=%d", trainer->config->run.memory_mb,
+             enough, jepa_checkpointable(&shape));
+done:
+    return st;
+}
+
+ls_status trainer_plan_memory(struct trainer *trainer)
 {
     ls_status st = LS_OK;
     struct jepa_options options;
     struct jepa_memory memory;
     struct jepa_memory replicated;
+    LS_TRY(trainer_fit_memory(trainer));
     LS_TRY(trainer_model_options(&options, trainer, false));
     LS_TRY(plan(&replicated, trainer, &options));
     LS_TRY(trainer_model_options(&options, trainer, trainer->divided));

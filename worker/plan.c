@@ -39,6 +39,8 @@ static ls_status plan_stage(struct jepa_memory *most, bool *bf16, const struct c
     struct jepa_options options;
     struct jepa_memory memory;
     LS_TRY(open_device(&trainer.device, &card, config, on_card));
+    trainer.divided = divided;
+    LS_TRY(trainer_fit_memory(&trainer));
     LS_TRY(trainer_model_options(&options, &trainer, divided));
     LS_TRY(jepa_plan(&memory, &options, trainer.device.model.table, trainer.device.model.device));
     if (memory.device > most->device) {

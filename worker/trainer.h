@@ -68,6 +68,7 @@ struct trainer {
     struct comm_buckets *buckets;    /* NULL: one rank */
     int64_t bucket_bytes;
     struct division division; /* of the flat space over ranks */
+    int checkpointed_blocks;  /* with lockstep.memory_mb: whose activations are recomputed */
     bool divided;             /* each rank keeps its slices of the state only */
     struct spread *spread;    /* NULL: the state is whole on every rank */
     struct loader *loader;
@@ -149,9 +150,15 @@ int64_t trainer_bucket_bytes(const struct trainer *trainer, int64_t count);
  * a divided state there is nothing to wait for.  Local.  Errors: LS_COMM, LS_TIMEOUT, LS_DEVICE. */
 ls_status trainer_settle(struct trainer *trainer) LS_MUST_CHECK;
 
-/* Log what the model will take, and hold it against what is free on the card.  Local; before any
- * rank that shares the card opens its model.  Errors: LS_DEVICE with what would fit. */
-ls_status trainer_plan_memory(const struct trainer *trainer) LS_MUST_CHECK;
+/* Choose how few blocks are recomputed so that the model takes no more than lockstep.memory_mb;
+ * sets `checkpointed_blocks`.  Local; ranks may choose differently without another bit.  Errors:
+ * LS_DEVICE when all of them are too few. */
+ls_status trainer_fit_memory(struct trainer *trainer) LS_MUST_CHECK;
+
+/* trainer_fit_memory; log what the model will take, and hold it against what is free on the card.
+ * Local; before any rank that shares the card opens its model.  Errors: LS_DEVICE with what would
+ * fit. */
+ls_status trainer_plan_memory(struct trainer *trainer) LS_MUST_CHECK;
 
 /* Choose what the run goes on from: its newest good checkpoint (`anneal_ckpt` or `read_checkpoint`
  * when it has none), or nothing.  That says which stage runs: sets `config`.  Collective. */

@@ -19,7 +19,7 @@ says() {
     [ "$(grep -c "rank=0 .*$2" "$WORK/$1/log")" = 1 ] || fail "$1: not one line says '$2': $(tail -1 "$WORK/$1.log")"
 }
 # figure RUN KEY: its value in the log.
-figure() { sed -n "s/.* $2=\([0-9]*\).*/\1/p" "$WORK/$1/log" | head -1; }
+figure() { sed -n "s/.* $2[= ]\([0-9]*\).*/\1/p" "$WORK/$1/log" | head -1; }
 
 on 8192 large 75
 need=$(figure large need_mb)
@@ -30,6 +30,13 @@ on $((need + taken)) exact 75
 on $((need + taken - 1)) short 12
 says short "card 0: the run needs $need MiB and .* MiB too little: model.use_activation_checkpointing: true would fit"
 on $((need + taken - 1)) recompute 75 --set model.use_activation_checkpointing=true
+allowed=$(figure short "lockstep.memory_mb:")
+on $((need + taken - 1)) fitted 75 --set "lockstep.memory_mb=$allowed"
+says fitted "memory_fit allowed_mb=$allowed recomputed_blocks=[0-9]* of="
+some=$(figure fitted recomputed_blocks)
+all=$(sed -n 's/.*memory_fit .* of=\([0-9]*\).*/\1/p' "$WORK/fitted/log" | head -1)
+if [ "$some" -lt 1 ] || [ "$some" -ge "$all" ]; then fail "for one MiB $some of $all blocks are recomputed"; fi
+[ "$(figure fitted need_mb)" -gt "$(figure recompute need_mb)" ] || fail "recomputing $some blocks saves as much as all"
 
 less=$(figure recompute need_mb)
 on $((less + taken - 1)) shorter 12
@@ -40,4 +47,4 @@ EMULATOR_MEMORY_MB=$((less + taken - 1)) ends smaller 75 --set model.depth=8 --s
 
 on $((taken + 2)) tiny 12
 says tiny 'even clip by clip, recomputing activations, it needs .* MiB: a card with more memory is needed'
-pass "$need MiB fit exactly; recomputing $less MiB; smaller batches of the same step fit too"
+pass "$need MiB fit exactly; recomputing $less MiB, $some blocks of them for one MiB; smaller batches of the same step fit too"

@@ -49,11 +49,14 @@ static void activation_checkpointing_changes_no_bit(void **state)
         open_case(&it, which);
         float *first = gradient_of(&it, &kept);
         it.options.activation_checkpointing = true;
-        float *second = gradient_of(&it, &recomputed);
-        assert_true(jepa_case_same_bits(first, second, it.parameters->flat_count));
-        assert_true(kept.loss == recomputed.loss);
+        for (int blocks = 0; blocks <= jepa_checkpointable(&it.options.shape); blocks++) {
+            it.options.checkpointed_blocks = blocks;
+            float *second = gradient_of(&it, &recomputed);
+            assert_true(jepa_case_same_bits(first, second, it.parameters->flat_count));
+            assert_true(kept.loss == recomputed.loss);
+            free(second);
+        }
         free(first);
-        free(second);
         jepa_case_close(&it);
     }
 }
@@ -71,6 +74,19 @@ static void activation_checkpointing_takes_less_memory(void **state)
     assert_true(less.activations < all.activations * 3 / 4);
     assert_true(less.device < all.device);
     assert_int_equal(less.weights, all.weights);
+    /* Block by block in between; the first of each network frees nothing. */
+    int64_t before = all.activations;
+    int steps = 0;
+    for (int blocks = 1; blocks <= jepa_checkpointable(&it.options.shape); blocks++) {
+        struct jepa_memory some;
+        it.options.checkpointed_blocks = blocks;
+        assert_int_equal(jepa_plan(&some, &it.options, &op_table_cpu, device), LS_OK);
+        assert_true(some.activations <= before);
+        steps += some.activations < before ? 1 : 0;
+        before = some.activations;
+    }
+    assert_int_equal(before, less.activations);
+    assert_int_equal(steps, jepa_checkpointable(&it.options.shape) - 2);
     jepa_case_close(&it);
 }
 

@@ -133,7 +133,9 @@ static void say_batch(char *out, size_t bytes, const struct trainer *trainer,
                    change->clips,
                    config->tasks_per_node * (config->data.batch_size / change->clips),
                    trainer->size, trainer->size,
-                   change->checkpointing ? ", and model.use_activation_checkpointing: true" : "",
+                   !change->checkpointing      ? ""
+                   : config->run.memory_mb > 0 ? ", and a lower lockstep.memory_mb"
+                                               : ", and model.use_activation_checkpointing: true",
                    mib(change->bytes));
 }
 

@@ -140,6 +140,7 @@ static ls_status take_frame(void *context, int64_t number, const AVFrame *frame)
 {
     struct checksums *sums = context;
     assert_int_equal(number, sums->count);
+    assert_true(sums->count < FRAMES_MAX);
     return planes_md5(sums->md5[sums->count++], frame);
 }
 
